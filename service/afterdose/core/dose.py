@@ -1,0 +1,179 @@
+"""What was given: one MedicationAdministration, as far as the rules need it.
+
+Values only. ``afterdose.fhir.decode`` makes them from what an EHR sent; nothing
+here knows JSON.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from afterdose.core.reasons import Reason
+
+
+class Family(StrEnum):
+    """Substance family; a switch between the two starts a new course."""
+
+    KETAMINE = "ketamine"
+    ESKETAMINE = "esketamine"
+
+
+class ProductKind(StrEnum):
+    """What kind of product a drug code or text names, as far as eligibility cares."""
+
+    SINGLE_INGREDIENT = "single-ingredient"
+    NASAL_ESKETAMINE = "nasal-esketamine"
+    ANAESTHETIC_ESKETAMINE = "anaesthetic-esketamine"
+    COMBINATION = "combination"
+
+
+class Route(StrEnum):
+    """Route of administration, in the grain the rules need."""
+
+    INTRAVENOUS = "intravenous"
+    INTRAVENOUS_PUSH = "intravenous-push"
+    INTRAMUSCULAR = "intramuscular"
+    SUBCUTANEOUS = "subcutaneous"
+    NASAL = "nasal"
+    SUBLINGUAL = "sublingual"
+    BUCCAL = "buccal"
+    ORAL = "oral"
+    TOPICAL = "topical"
+    EPIDURAL = "epidural"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DoseKey:
+    """Identity of an administration: ids are unique only within the source that issued them."""
+
+    source: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """A FHIR Coding; ``display`` never takes part in matching."""
+
+    system: str
+    code: str
+    display: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drug:
+    """What the medication was recognised as. ``family`` None = not ketamine, not esketamine.
+
+    ``by_text`` means that only words, no code, said so: never enough for a plan by itself.
+    ``conflicting`` means that code and words (or two codes) name different drugs.
+    """
+
+    family: Family | None
+    kind: ProductKind | None = None
+    by_text: bool = False
+    conflicting: bool = False
+    unresolved: bool = False
+    """The medication is a reference that could not be read."""
+
+
+class Precision(StrEnum):
+    """How exactly the time of the dose is known."""
+
+    INSTANT = "instant"
+    DATE = "date"
+    COARSE = "coarse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effective:
+    """When it was given. Aware instants in UTC; ``start == end`` for effectiveDateTime.
+
+    With ``precision`` DATE, ``start``/``end`` are the local day's first instant and the next
+    day's first instant. ``is_period`` tells an effectivePeriod from an effectiveDateTime.
+    ``zone_assumed``: the sender gave no offset and the source's zone was used.
+    """
+
+    start: datetime | None
+    end: datetime | None
+    precision: Precision = Precision.INSTANT
+    is_period: bool = False
+    zone_assumed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """An amount as charted. ``unit`` is the UCUM code where one was recognised, else None."""
+
+    value: Decimal
+    unit: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What hangs on an administration (request, encounter, location, performer, patient); each part optional.
+
+    ``encounter_class`` and ``location_types`` are codes of HL7's v3 ActCode and RoleCode systems.
+    ``enrolled``: location, performer or request protocol stands in the site's enrolled list.
+    """
+
+    request_reasons: tuple[Coding, ...] = ()
+    request_protocols: tuple[str, ...] = ()
+    encounter_class: str | None = None
+    location_types: tuple[Coding, ...] = ()
+    location_ids: tuple[str, ...] = ()
+    specialties: tuple[Coding, ...] = ()
+    conditions: tuple[Coding, ...] = ()
+    birth_date: date | None = None
+    weight_kg: Decimal | None = None
+    medication: Mapping[str, object] | None = None
+    deceased: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dose:
+    """The newest known version of one MedicationAdministration.
+
+    ``heard_at``: when afterdose first received a version with this effective time (start of lead
+    time and of lateness). ``patient``: the Patient id in the target EHR, None when the subject
+    could not be resolved. ``removed``: deleted at the source (a read answered 404 or 410, or a
+    delete arrived). ``problems``: what decoding found that a person has to decide.
+    """
+
+    key: DoseKey
+    version: str | None
+    status: str
+    patient: str | None
+    drug: Drug
+    effective: Effective
+    heard_at: datetime
+    route: Route | None = None
+    quantity: Quantity | None = None
+    rate_quantity: Quantity | None = None
+    category: str | None = None
+    reasons: tuple[Coding, ...] = ()
+    encounter: str | None = None
+    request: str | None = None
+    part_of: tuple[str, ...] = ()
+    labels: tuple[Coding, ...] = ()
+    reason_text: str | None = None
+    context: Context = field(default_factory=Context)
+    removed: bool = False
+    problems: tuple[Reason, ...] = ()
+
+
+class PlannedKind(StrEnum):
+    """How a next dose is known."""
+
+    GIVEN = "given"
+    PLANNED = "planned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedDose:
+    """A dose that an order or an appointment announces. Only these and given doses cut a window."""
+
+    at: datetime
+    family: Family | None = None
+    duration: timedelta | None = None

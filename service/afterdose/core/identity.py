@@ -1,0 +1,27 @@
+"""Names that stay the same: UUIDv5 for dose sessions, courses and artifacts.
+
+Minted once from the founding administration's source name and id, then kept with its members.
+Patient, URL, time and protocol are never in a key: they may all change while the care stays the same.
+"""
+
+from uuid import UUID, uuid5
+
+from afterdose.core.care import ArtifactKey
+from afterdose.core.dose import DoseKey
+
+_NAMESPACE = UUID("6f1c3f0e-8a57-5d3c-9f0b-0b8f6f3f2a51")
+
+
+def dose_session_id(founder: DoseKey) -> UUID:
+    """The id of the dose session that ``founder`` founds."""
+    return uuid5(_NAMESPACE, f"dose-session|{founder.source}|{founder.id}")
+
+
+def course_id(founder: DoseKey) -> UUID:
+    """The id of the course whose first known dose is ``founder``."""
+    return uuid5(_NAMESPACE, f"course|{founder.source}|{founder.id}")
+
+
+def artifact_id(key: ArtifactKey) -> UUID:
+    """The value of the identifier that an artifact carries in the EHR."""
+    return uuid5(_NAMESPACE, f"{key.kind}|{key.subject}|{key.generation}")
