@@ -1,0 +1,269 @@
+"""Desired care as FHIR R4 resources (https://hl7.org/fhir/R4/): plain JSON values, built and checked here.
+
+Pure and deterministic: the same desired artifact gives the same bytes, so that "nothing differs"
+can be told by comparing. Every outward text is neutral (no drug, no diagnosis) except the plan's
+narrative.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from afterdose.core.care import (
+    ArtifactKey,
+    ArtifactKind,
+    DesiredAppointment,
+    DesiredPlan,
+    DesiredTask,
+    DoseVerdict,
+)
+from afterdose.core.codes import Codes
+from afterdose.core.dose import Coding, DoseKey
+from afterdose.core.identity import artifact_id
+from afterdose.core.reasons import Reason
+from afterdose.fhir.narrative import Wording, course_title, plan_narrative, session_line
+from afterdose.fhir.r4 import Canonicals
+from afterdose.fhir.times import format_instant
+
+Resource = dict[str, Any]
+
+RESOURCE_TYPE: Mapping[ArtifactKind, str] = {
+    ArtifactKind.CARE_PLAN: "CarePlan",
+    ArtifactKind.APPOINTMENT: "Appointment",
+    ArtifactKind.REVIEW_TASK: "Task",
+    ArtifactKind.UNMET_TASK: "Task",
+    ArtifactKind.BOOKED_TASK: "Task",
+    ArtifactKind.PROVENANCE: "Provenance",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letterhead:
+    """What every resource for one patient of one EHR has in common.
+
+    ``dose_bases``: source name -> base URL to put before a dose's reference, "" where the source is
+    the target itself. ``references``: artifact -> ``Type/id`` or ``urn:uuid:...`` as it can be
+    referred to in the EHR now.
+    """
+
+    patient: str
+    canonicals: Canonicals
+    codes: Codes
+    words: Wording
+    dose_bases: Mapping[str, str]
+    references: Mapping[ArtifactKey, str]
+    accept_auto: bool = False
+
+    def dose(self, key: DoseKey) -> Resource:
+        """Reference to an administration, absolute where its source is another server."""
+        base = self.dose_bases.get(key.source, "")
+        relative = f"MedicationAdministration/{key.id}"
+        return {"reference": f"{base.rstrip('/')}/{relative}" if base else relative}
+
+    def identifier(self, key: ArtifactKey) -> Resource:
+        """The business identifier of an artifact."""
+        return {"system": self.canonicals.identifier_system, "value": str(artifact_id(key))}
+
+    def logical(self, key: ArtifactKey) -> Resource:
+        """Reference by identifier alone: needs no server id, so artifacts can be written in any order."""
+        return {"type": RESOURCE_TYPE[key.kind], "identifier": self.identifier(key)}
+
+    def meta(self, *, profile: str | None = None, labels: tuple[Coding, ...] = ()) -> Resource:
+        """meta with our profile, the sources' security labels and the label of a device-made resource."""
+        marks = {(coding.system, coding.code): coding for coding in (*labels, *self.codes.outbound["security-label"])}
+        meta: Resource = {"profile": [profile]} if profile else {}
+        meta["security"] = [_coding(coding) for _, coding in sorted(marks.items())]
+        return meta
+
+    def author(self) -> Resource:
+        """The software as a Device, by name: it is no person and says so."""
+        return {"type": "Device", "display": f"{self.words.software} (software)"}
+
+
+def _coding(coding: Coding) -> Resource:
+    return {"system": coding.system, "code": coding.code} | ({"display": coding.display} if coding.display else {})
+
+
+def _concept(codings: tuple[Coding, ...], text: str | None = None) -> Resource:
+    concept: Resource = {"coding": [_coding(coding) for coding in codings]}
+    return concept | ({"text": text} if text else {})
+
+
+def _period(start: datetime | None, end: datetime | None) -> Resource:
+    period: Resource = {}
+    if start is not None:
+        period["start"] = format_instant(start)
+    if end is not None:
+        period["end"] = format_instant(end)
+    return period
+
+
+def care_plan(plan: DesiredPlan, head: Letterhead) -> Resource:
+    """The course CarePlan (https://hl7.org/fhir/R4/careplan.html).
+
+    ``activity.reference`` points at the Appointments that exist (cpl-3: never ``detail``).
+    """
+    doses = [key for verdict in plan.verdicts for key in verdict.administrations]
+    resource: Resource = {
+        "resourceType": "CarePlan",
+        "meta": head.meta(profile=head.canonicals.care_plan_profile, labels=plan.labels),
+        "text": {"status": "additional", "div": plan_narrative(plan, head.words)},
+        "identifier": [head.identifier(plan.key)],
+        "instantiatesCanonical": [head.canonicals.plan_definitions[plan.family]],
+        "status": str(plan.status),
+        "intent": "plan" if head.accept_auto else "proposal",
+        "category": [_concept((coding,)) for coding in head.codes.outbound["care-plan-category"]],
+        "title": course_title(plan, head.words.clinic),
+        "subject": {"reference": f"Patient/{head.patient}"},
+        "period": _period(plan.period_start, plan.period_end),
+        "contributor": [head.author()],
+        "supportingInfo": [head.dose(key) for key in doses],
+        "note": [{"text": sentence} for sentence in head.words.protocols[plan.family].evidence],
+    }
+    if plan.replaces is not None:
+        resource["replaces"] = [head.logical(plan.replaces)]
+    activities = [_activity(appointment, head) for appointment in plan.appointments]
+    if activities:
+        resource["activity"] = activities
+    if not resource["supportingInfo"]:
+        del resource["supportingInfo"]
+    if not resource["note"]:
+        del resource["note"]
+    return resource
+
+
+def _activity(appointment: DesiredAppointment, head: Letterhead) -> Resource:
+    text = "Withdrawn." if appointment.cancelled else session_line(appointment.verdict, head.words)
+    return {
+        "progress": [{"text": text}],
+        "reference": {"reference": head.references[appointment.key]},
+    }
+
+
+def appointment(desired: DesiredAppointment, head: Letterhead, labels: tuple[Coding, ...]) -> Resource:
+    """The proposed Appointment of one dose session (https://hl7.org/fhir/R4/appointment.html).
+
+    No ``start``: nothing is agreed (app-3). ``requestedPeriod`` is what can still be booked.
+    """
+    verdict, clinic, outbound = desired.verdict, head.words.clinic, head.codes.outbound
+    session = verdict.session
+    resource: Resource = {
+        "resourceType": "Appointment",
+        "meta": head.meta(profile=head.canonicals.appointment_profile, labels=labels),
+        "extension": [_zone_extension(head)],
+        "identifier": [head.identifier(desired.key)],
+        "status": "cancelled" if desired.cancelled else "proposed",
+        "serviceCategory": [_concept(outbound["session-service-category"])],
+        "serviceType": [_concept(outbound["session-service-type"][:1], "Follow-up session")],
+        "appointmentType": _concept(outbound["session-appointment-type"]),
+        "reasonCode": [{"text": "Follow-up session after treatment"}],
+        "description": "Follow-up session",
+        "minutesDuration": int(clinic.session_length.total_seconds() // 60),
+        "supportingInformation": [head.dose(key) for key in verdict.administrations] + [head.logical(desired.course)],
+        "comment": session_line(verdict, head.words),
+        "participant": [
+            {"actor": {"reference": f"Patient/{head.patient}"}, "status": "needs-action"},
+            {"actor": _place(head), "status": "needs-action"},
+        ],
+    }
+    if desired.cancelled:
+        reason = desired.cancel_reason or Reason.ENTERED_IN_ERROR
+        resource["cancelationReason"] = {"text": head.words.reason_text(reason)}
+        resource["comment"] = f"Withdrawn: {head.words.reason_text(reason)}"
+    window = _window_extension(verdict, head)
+    if window is not None:
+        resource["extension"].append(window)
+    if session is not None and session.period_start is not None and session.period_end is not None:
+        resource["requestedPeriod"] = [_period(session.period_start, session.period_end)]
+    return resource
+
+
+def _place(head: Letterhead) -> Resource:
+    clinic = head.words.clinic
+    if clinic.location is None:
+        return {"type": "Location", "display": clinic.location_display or clinic.title}
+    return {"reference": clinic.location, "display": clinic.location_display or clinic.title}
+
+
+def _zone_extension(head: Letterhead) -> Resource:
+    return {"url": head.canonicals.timezone_extension, "valueCode": head.words.clinic.zone.key}
+
+
+def _window_extension(verdict: DoseVerdict, head: Letterhead) -> Resource | None:
+    if verdict.window is None or verdict.anchor is None or verdict.anchor_basis is None:
+        return None
+    return {
+        "url": head.canonicals.window_extension,
+        "extension": [
+            {"url": "anchor", "valueDateTime": format_instant(verdict.anchor)},
+            {"url": "anchorBasis", "valueCode": str(verdict.anchor_basis)},
+            {"url": "opens", "valueDateTime": format_instant(verdict.window.opens)},
+            {"url": "closes", "valueDateTime": format_instant(verdict.window.closes)},
+        ],
+    }
+
+
+_TASK_WORDS: Mapping[ArtifactKind, str] = {
+    ArtifactKind.REVIEW_TASK: "Please decide whether follow-up care is to be planned after this treatment",
+    ArtifactKind.UNMET_TASK: "No follow-up session fits before the window closes: please find another way",
+    ArtifactKind.BOOKED_TASK: "A booked follow-up session may no longer fit: please check it with the patient",
+}
+
+
+def task(desired: DesiredTask, head: Letterhead, labels: tuple[Coding, ...]) -> Resource:
+    """A Task for a person (https://hl7.org/fhir/R4/task.html); the deadline is restriction.period.end."""
+    verdict, clinic = desired.verdict, head.words.clinic
+    focus = (
+        {"reference": head.references[desired.focus]}
+        if desired.focus is not None and desired.focus in head.references
+        else head.dose(verdict.founder)
+    )
+    resource: Resource = {
+        "resourceType": "Task",
+        "meta": head.meta(labels=labels),
+        "identifier": [head.identifier(desired.key)],
+        "status": "cancelled" if desired.cancelled else "requested",
+        "intent": "proposal",
+        "priority": "routine",
+        "code": _concept(head.codes.outbound[str(desired.key.kind)]),
+        "description": _TASK_WORDS[desired.key.kind] + ".",
+        "focus": focus,
+        "for": {"reference": f"Patient/{head.patient}"},
+        "requester": head.author(),
+        "reasonCode": {"text": "; ".join(head.words.reason_text(reason) for reason in desired.reasons)},
+    }
+    if verdict.heard_at is not None:
+        resource["authoredOn"] = format_instant(verdict.heard_at)
+    if clinic.pool is not None:
+        owner = {"reference": clinic.pool}
+        resource["owner"] = owner | ({"display": clinic.pool_display} if clinic.pool_display else {})
+    if desired.due is not None:
+        resource["restriction"] = {"period": {"end": format_instant(desired.due)}}
+    if desired.course is not None:
+        resource["basedOn"] = [head.logical(desired.course)]
+    if desired.cancelled:
+        resource["statusReason"] = {"text": "No longer needed"}
+    return resource
+
+
+def provenance(
+    key: ArtifactKey, *, targets: tuple[str, ...], doses: tuple[DoseKey, ...], recorded: datetime, head: Letterhead
+) -> Resource:
+    """Who made the targets, from what (https://hl7.org/fhir/R4/provenance.html).
+
+    Provenance has no identifier in R4, so our key stands in ``entity`` and makes it recognisable.
+    """
+    return {
+        "resourceType": "Provenance",
+        "meta": head.meta(),
+        "target": [{"reference": target} for target in targets],
+        "recorded": format_instant(recorded),
+        "agent": [{"type": _concept(head.codes.outbound["provenance-agent"]), "who": head.author()}],
+        "entity": [
+            {"role": "source", "what": {"identifier": head.identifier(key)}},
+            *({"role": "derivation", "what": head.dose(dose)} for dose in doses),
+        ],
+    }
+
+

@@ -1,0 +1,137 @@
+"""What a coordinator reads: the narrative of a course plan, and the short staff-facing lines.
+
+Pure. Times are absolute and in the clinic's wall-clock time, so that a text changes only when
+facts change. Everything is escaped; the markup stays inside FHIR's narrative allow-list
+(http://hl7.org/fhir/R4/narrative.html#xhtml).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from zoneinfo import ZoneInfo
+
+from afterdose.core.care import DesiredPlan, DoseVerdict, PlanStatus, Session, SessionClass, SessionState, Window
+from afterdose.core.clinic import Clinic
+from afterdose.core.dose import Family, PlannedKind
+from afterdose.core.protocol import Protocol
+from afterdose.core.reasons import Outcome, Reason
+from afterdose.fhir.times import format_local
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """What a text needs besides the plan itself. ``name_drug``: the site lets the narrative name the drug."""
+
+    clinic: Clinic
+    protocols: Mapping[Family, Protocol]
+    reason_text: Callable[[Reason], str]
+    software: str
+    name_drug: bool = True
+
+
+def course_title(plan: DesiredPlan, clinic: Clinic) -> str:
+    """A title that names the course and neither drug nor diagnosis."""
+    day = plan.period_start.astimezone(clinic.zone)
+    return f"Integration care plan, course from {day.day} {day:%b %Y}"
+
+
+def _span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
+    return f"{format_local(start, zone)} to {format_local(end, zone)}"
+
+
+def session_line(verdict: DoseVerdict, words: Wording) -> str:
+    """One sentence on the session of a dose: what to book and by when, or why there is none."""
+    session, zone = verdict.session, words.clinic.zone
+    if session is None:
+        return "; ".join(words.reason_text(reason) for reason in verdict.reasons) or "No session."
+    if session.state is SessionState.WAITING:
+        return "Waiting: the dose is not complete yet."
+    if session.state is SessionState.UNMET or session.period_start is None or session.period_end is None:
+        return "No session possible: " + _reasons(session, words)
+    line = f"Book a session that starts between {_span(session.period_start, session.period_end, zone)}"
+    if session.start is not None:
+        line += f"; suggested {format_local(session.start, zone)}"
+    return line + "." + _label(session)
+
+
+def _reasons(session: Session, words: Wording) -> str:
+    return "; ".join(words.reason_text(reason) for reason in session.reasons)
+
+
+def _label(session: Session) -> str:
+    labels = []
+    if session.session_class is SessionClass.POST_WINDOW:
+        labels.append("after the window: may still help as psychotherapy")
+    if session.session_class is SessionClass.EDGE:
+        labels.append("ends after the window closes")
+    if session.session_class is SessionClass.EARLY_EDGE:
+        labels.append("the day after the dose, shortly before the window opens")
+    if Reason.PRE_DOSE in session.reasons:
+        labels.append("on the day of the next dose, before it")
+    return f" ({'; '.join(labels)})" if labels else ""
+
+
+def window_line(window: Window, zone: ZoneInfo) -> str:
+    """Opening and closing of a window, and what cut it."""
+    line = _span(window.opens, window.closes, zone)
+    if window.cut_by is not None:
+        kind = "next dose" if window.cut_by.kind is PlannedKind.GIVEN else "planned next dose"
+        line += f" (cut by the {kind} on {format_local(window.cut_by.at, zone)})"
+    return line
+
+
+def _state(verdict: DoseVerdict) -> str:
+    if verdict.outcome is Outcome.PLANNED:
+        return "to book"
+    return str(verdict.outcome).replace("-", " ")
+
+
+def _next_step(plan: DesiredPlan, words: Wording) -> str:
+    if plan.status is PlanStatus.ENTERED_IN_ERROR:
+        return "This plan was made for a dose that was recorded in error. Nothing is to be done."
+    if plan.status is PlanStatus.REVOKED:
+        return "This plan no longer applies: every dose behind it was withdrawn."
+    if plan.status is PlanStatus.COMPLETED:
+        return "This course is over: no further dose was heard of."
+    for number, verdict in reversed(list(enumerate(plan.verdicts, start=1))):
+        if verdict.session is not None:
+            return f"Next, dose {number}: {session_line(verdict, words)}"
+    return "No session is proposed at present."
+
+
+def plan_narrative(plan: DesiredPlan, words: Wording) -> str:
+    """The whole ``text.div`` of a course plan: what is next on top, then the dose table, then why."""
+    zone = words.clinic.zone
+    protocol = words.protocols[plan.family]
+    rows = "".join(_row(number, verdict, words) for number, verdict in enumerate(plan.verdicts, start=1))
+    parts = [
+        f"<p><b>{escape(_next_step(plan, words))}</b></p>",
+        f"<p>Course from {escape(format_local(plan.period_start, zone))}, {escape(str(plan.phase))} phase"
+        + (f", {escape(str(plan.family))}" if words.name_drug else "")
+        + f". Clinic: {escape(words.clinic.title)} ({escape(zone.key)}).</p>",
+        "<table><thead><tr><th>Dose</th><th>Ended</th><th>Window for the session</th><th>Session</th><th>State</th>"
+        f"</tr></thead><tbody>{rows}</tbody></table>",
+        f"<p>Why: {escape(protocol.title)}, version {escape(protocol.version)}. The window is counted in real hours "
+        "from the end of each dose. Sessions are proposals; staff decide and book.</p>",
+    ]
+    parts += [f"<p>{escape(sentence)}</p>" for sentence in protocol.evidence]
+    if words.clinic.crisis_text:
+        parts.append(f"<p><b>In a crisis:</b> {escape(words.clinic.crisis_text)}</p>")
+    parts.append(
+        f"<p>Written by {escape(words.software)} (software, not a person). Not a clinical order. "
+        "Changes that staff make are kept.</p>"
+    )
+    return f'<div xmlns="http://www.w3.org/1999/xhtml">{"".join(parts)}</div>'
+
+
+def _row(number: int, verdict: DoseVerdict, words: Wording) -> str:
+    zone = words.clinic.zone
+    cells = (
+        str(number),
+        format_local(verdict.anchor, zone) if verdict.anchor else "-",
+        window_line(verdict.window, zone) if verdict.window else "-",
+        session_line(verdict, words),
+        _state(verdict),
+    )
+    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"

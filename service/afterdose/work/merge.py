@@ -1,0 +1,166 @@
+"""Keeping what people changed: a three-way merge of what we last wrote, what stands there, what we want.
+
+Pure. Ownership is per top-level element, and per entry inside a list: an element (or entry) is ours
+while it still reads as the server returned it after our write. What a person changed is theirs
+from then on; what a person removed is not put back; what we never wrote is left alone.
+``Owned`` is the memory between two writes, kept in the ledger as JSON:
+
+* element -> fingerprint of what the server returned, or
+* element -> list of [fingerprint of what we wanted, fingerprint of what the server returned].
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Resource = dict[str, Any]
+Owned = Mapping[str, Any]
+
+_NOT_CONTENT = frozenset({"resourceType", "id", "meta", "implicitRules", "language"})
+
+
+def fingerprint(value: object) -> str:
+    """A short digest of a JSON value, the same for the same content whatever the order of members."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What to send. ``ours`` remembers what in it is ours; ``taken_over`` names elements people changed."""
+
+    resource: Resource
+    ours: Mapping[str, Any]
+    taken_over: tuple[str, ...] = ()
+    changed: bool = True
+
+
+def merge(desired: Resource, current: Resource | None, owned: Owned) -> Merged:
+    """Bring ``current`` to ``desired`` as far as it is still ours. ``current`` None: a first write."""
+    if current is None:
+        ours: dict[str, Any] = {}
+        for element in _content(desired):
+            wanted = desired[element]
+            if isinstance(wanted, list):
+                ours[element] = [[fingerprint(entry), place] for place, entry in enumerate(wanted)]
+            else:
+                ours[element] = fingerprint(wanted)
+        return Merged(resource=desired, ours=ours)
+    resource = dict(current)
+    ours, taken_over = {}, []
+    for element in sorted(_content(desired) | set(owned)):
+        wanted, there, before = desired.get(element), current.get(element), owned.get(element)
+        if isinstance(wanted, list) or isinstance(before, list):
+            kept, mine = _merge_list(wanted or [], there or [], before or [])
+            if kept:
+                resource[element] = kept
+            else:
+                resource.pop(element, None)
+            ours[element] = mine
+        elif before is None and there is not None and there != wanted:
+            taken_over.append(element)
+        elif before is not None and (fingerprint(there) if there is not None else None) != before:
+            ours[element] = before
+            taken_over.append(element)
+        elif wanted is None:
+            resource.pop(element, None)
+        else:
+            resource[element] = wanted
+            ours[element] = fingerprint(wanted)
+    resource["meta"] = _merge_meta(desired.get("meta", {}), current.get("meta", {}))
+    changed = any(resource.get(element) != current.get(element) for element in _content(resource) | _content(current))
+    return Merged(resource=resource, ours=ours, taken_over=tuple(taken_over), changed=changed)
+
+
+def settle(merged: Merged, returned: Resource) -> dict[str, Any]:
+    """Ownership after the write, read from what the server returned (it may have normalised ours)."""
+    owned: dict[str, Any] = {}
+    for element, mine in merged.ours.items():
+        there = returned.get(element)
+        if isinstance(mine, list):
+            sent = merged.resource.get(element) or []
+            stored = there if isinstance(there, list) and len(there) == len(sent) else sent
+            owned[element] = [
+                [wanted, place if isinstance(place, str) else fingerprint(stored[place])]
+                for wanted, place in mine
+            ]
+        elif element in merged.taken_over:
+            owned[element] = mine
+        elif there is not None:
+            owned[element] = fingerprint(there)
+    return owned
+
+
+def still_ours(current: Resource, owned: Owned, elements: Sequence[str]) -> bool:
+    """Whether none of ``elements`` was changed by somebody else since our last write."""
+    for element in elements:
+        before, there = owned.get(element), current.get(element)
+        if before is None:
+            continue
+        if isinstance(before, list):
+            prints = {fingerprint(entry) for entry in there or []}
+            if any(returned not in prints for _, returned in before):
+                return False
+        elif (fingerprint(there) if there is not None else None) != before:
+            return False
+    return True
+
+
+def _content(resource: Resource) -> set[str]:
+    return set(resource) - _NOT_CONTENT
+
+
+def _merge_list(wanted: list[Any], there: list[Any], before: list[list[str]]) -> tuple[list[Any], list[list[Any]]]:
+    """Our entries in the order we want them, in the places where ours stood; others' entries untouched.
+
+    In the second value an entry carries its place in the first, or, where a person removed it, the
+    fingerprint it had (so that it is not put back later).
+    """
+    returned_of = {entry[0]: entry[1] for entry in before}
+    prints_there = [fingerprint(entry) for entry in there]
+    entry_of = dict(zip(prints_there, there, strict=True))
+    ours_there = set(returned_of.values()) & set(prints_there)
+    to_place: list[tuple[str, Any]] = []
+    removed: list[list[Any]] = []
+    for entry in wanted:
+        mark = fingerprint(entry)
+        returned = returned_of.get(mark)
+        if returned is None and mark not in entry_of:
+            to_place.append((mark, entry))
+        elif returned is not None and returned in ours_there:
+            to_place.append((mark, entry_of[returned]))
+        elif returned is not None:
+            removed.append([mark, returned])
+    kept: list[Any] = []
+    mine: list[list[Any]] = []
+    for entry, mark_there in zip(there, prints_there, strict=True):
+        if mark_there not in ours_there:
+            kept.append(entry)
+        elif to_place:
+            mark, ours = to_place.pop(0)
+            mine.append([mark, len(kept)])
+            kept.append(ours)
+    for mark, ours in to_place:
+        mine.append([mark, len(kept)])
+        kept.append(ours)
+    return kept, mine + removed
+
+
+def _merge_meta(desired: Resource, current: Resource) -> Resource:
+    meta = {key: value for key, value in current.items() if key not in {"versionId", "lastUpdated"}}
+    for element, wanted in desired.items():
+        there = list(meta.get(element, []))
+        meta[element] = there + [entry for entry in wanted if not _among(entry, there)]
+    return meta
+
+
+def _among(entry: Any, entries: list[Any]) -> bool:
+    if isinstance(entry, dict):
+        return any(
+            isinstance(other, dict)
+            and (other.get("system"), other.get("code")) == (entry.get("system"), entry.get("code"))
+            for other in entries
+        )
+    return entry in entries

@@ -1,0 +1,134 @@
+"""What people changed in the EHR stays; what is ours follows the facts."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from afterdose.work.merge import merge, settle, still_ours
+
+
+def a_plan(**elements):
+    return {
+        "resourceType": "CarePlan",
+        "status": "draft",
+        "title": "Course",
+        "activity": [{"reference": {"reference": "Appointment/1"}}],
+        **elements,
+    }
+
+
+def written(desired, current=None, owned=None):
+    """Write ``desired`` and return what stands in the EHR with the ownership memory."""
+    merged = merge(desired, current, owned or {})
+    stands = {**merged.resource, "id": "7", "meta": {"versionId": "1", **merged.resource.get("meta", {})}}
+    return stands, settle(merged, stands)
+
+
+def test_a_first_write_is_sent_as_it_is():
+    assert merge(a_plan(), None, {}).resource == a_plan()
+
+
+def test_nothing_changes_when_nothing_differs():
+    stands, owned = written(a_plan())
+
+    assert not merge(a_plan(), stands, owned).changed
+
+
+def test_our_own_element_follows_what_we_want_now():
+    stands, owned = written(a_plan())
+
+    merged = merge(a_plan(title="Course, second dose"), stands, owned)
+
+    assert merged.changed
+    assert merged.resource["title"] == "Course, second dose"
+
+
+def test_an_element_that_a_person_changed_is_theirs_for_good():
+    stands, owned = written(a_plan())
+    edited = {**stands, "title": "Anna's plan", "status": "active"}
+
+    stands, owned = written(a_plan(title="Course, second dose"), edited, owned)
+    again = merge(a_plan(title="Course, third dose", status="completed"), stands, owned)
+
+    assert again.resource["title"] == "Anna's plan"
+    assert again.resource["status"] == "active"
+    assert set(again.taken_over) == {"title", "status"}
+
+
+def test_an_element_that_only_people_wrote_is_left_alone():
+    stands, owned = written(a_plan())
+
+    merged = merge(a_plan(title="x"), {**stands, "careTeam": [{"reference": "CareTeam/1"}]}, owned)
+
+    assert merged.resource["careTeam"] == [{"reference": "CareTeam/1"}]
+
+
+def test_an_activity_that_a_person_added_stays_beside_ours():
+    stands, owned = written(a_plan())
+    theirs = {"reference": {"reference": "ServiceRequest/9"}}
+    edited = {**stands, "activity": [*stands["activity"], theirs]}
+
+    second = {"reference": {"reference": "Appointment/2"}}
+    merged = merge(a_plan(activity=[*a_plan()["activity"], second]), edited, owned)
+
+    assert merged.resource["activity"] == [*a_plan()["activity"], theirs, second]
+
+
+def test_an_activity_that_a_person_removed_is_not_put_back_not_even_later():
+    stands, owned = written(a_plan())
+    removed = {key: value for key, value in stands.items() if key != "activity"}
+
+    stands, owned = written(a_plan(title="one"), removed, owned)
+    stands, owned = written(a_plan(title="two"), stands, owned)
+
+    assert "activity" not in stands
+
+
+def test_an_entry_of_ours_that_changes_keeps_its_place():
+    first, second = {"progress": "a", "reference": "1"}, {"progress": "b", "reference": "2"}
+    stands, owned = written(a_plan(activity=[first, second]))
+
+    merged = merge(a_plan(activity=[{**first, "progress": "changed"}, second]), stands, owned)
+
+    assert merged.resource["activity"] == [{**first, "progress": "changed"}, second]
+
+
+def test_what_the_server_normalises_is_still_ours():
+    merged = merge(a_plan(), None, {})
+    normalised = {**merged.resource, "id": "7", "title": "Course (v1)"}
+    owned = settle(merged, normalised)
+
+    assert still_ours(normalised, owned, ["title", "activity"])
+    assert merge(a_plan(title="new"), normalised, owned).resource["title"] == "new"
+
+
+def test_a_changed_element_is_seen():
+    stands, owned = written(a_plan())
+
+    assert not still_ours({**stands, "title": "x"}, owned, ["title"])
+    assert not still_ours({**stands, "activity": []}, owned, ["activity"])
+
+
+def test_labels_of_the_server_and_ours_are_both_kept():
+    stands, owned = written(a_plan(meta={"security": [{"system": "s", "code": "R"}]}))
+    stands["meta"]["security"].append({"system": "s", "code": "PSY"})
+
+    merged = merge(a_plan(meta={"security": [{"system": "s", "code": "R"}]}), stands, owned)
+
+    assert [label["code"] for label in merged.resource["meta"]["security"]] == ["R", "PSY"]
+    assert "versionId" not in merged.resource["meta"]
+
+
+entries = st.lists(st.integers(0, 5).map(lambda n: {"n": n}), unique_by=lambda e: e["n"], max_size=5)
+
+
+@given(first=entries, theirs=entries, second=entries)
+def test_entries_of_people_always_survive_and_the_merge_settles(first, theirs, second):
+    theirs = [{"by": "person", **entry} for entry in theirs]
+    stands, owned = written(a_plan(activity=first))
+    edited = {**stands, "activity": [*theirs, *stands["activity"]]}
+
+    stands, owned = written(a_plan(activity=second), edited, owned)
+
+    assert [entry for entry in stands.get("activity", []) if "by" in entry] == theirs
+    assert [entry for entry in stands.get("activity", []) if "by" not in entry] == second
+    assert not merge(a_plan(activity=second), stands, owned).changed
