@@ -59,8 +59,9 @@ public class HapiConfig {
     public SubscriptionSettings subscriptionSettings() {
         SubscriptionSettings settings = new SubscriptionSettings();
         settings.addSupportedSubscriptionType(SubscriptionChannelType.RESTHOOK);
-        // Otherwise a job looks for changes every five seconds, and so a delivery takes up to five.
+        // A new Subscription counts at once; a job hands on changes of other resources, by default every five seconds.
         settings.setSubscriptionChangeQueuedImmediately(true);
+        settings.setSubscriptionIntervalInMs(100);
         return settings;
     }
 
