@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,10 +33,18 @@ class Delivery:
     body: bytes
 
 
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    content_type: str = ""
+    body: bytes = b""
+
+
 class Hook:
-    """A web hook that remembers what it is sent and answers 200 without a body."""
+    """A web hook that remembers what it is sent; it answers what was planned, and then 200 without a body."""
 
     def __init__(self) -> None:
+        self.planned: deque[Answer] = deque()
         self._deliveries: list[Delivery] = []
         self._arrived = threading.Condition()
 
@@ -61,9 +70,13 @@ def listening_hook() -> Iterator[tuple[Hook, str]]:
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
+            answer = hook.planned.popleft() if hook.planned else Answer(200)
+            self.send_response(answer.status)
+            if answer.content_type:
+                self.send_header("Content-Type", answer.content_type)
+            self.send_header("Content-Length", str(len(answer.body)))
             self.end_headers()
+            self.wfile.write(answer.body)
             hook.take(Delivery(self.command, self.path, headers, body))
 
         do_PUT = do_POST = do_DELETE = answer
@@ -230,6 +243,41 @@ def test_hapi_delivers_a_deleted_dose_as_delete_without_a_body(fhir: Fhir, patie
     assert delivery.headers["authorization"] == BEARER
     assert "if-match" not in delivery.headers
     assert "content-type" not in delivery.headers
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [Answer(500), Answer(404), Answer(200, "application/json", b'{"accepted": true}')],
+    ids=["500", "404", "200 with JSON that is not FHIR"],
+)
+def test_hapi_repeats_a_delivery_that_it_takes_for_failed(
+    fhir: Fhir, patient: Resource, hook: Hook, refusal: Answer
+) -> None:
+    hook.planned.extend([refusal, refusal])
+    fhir.create(dose(patient))
+    deliveries = hook.wait_for(3)
+    assert len({(delivery.verb, delivery.path, delivery.body) for delivery in deliveries}) == 1
+
+
+@pytest.mark.parametrize(
+    "acceptance",
+    [
+        Answer(200),
+        Answer(202),
+        Answer(204),
+        Answer(200, "application/fhir+json", b'{"resourceType":"OperationOutcome"}'),
+    ],
+    ids=["200", "202", "204", "200 with an OperationOutcome"],
+)
+def test_hapi_goes_on_after_a_delivery_that_was_accepted(
+    fhir: Fhir, patient: Resource, hook: Hook, acceptance: Answer
+) -> None:
+    hook.planned.append(acceptance)
+    first = fhir.create(dose(patient))
+    hook.wait_for(1)
+    second = fhir.create(dose(patient))
+    paths = [delivery.path for delivery in hook.wait_for(2)]
+    assert paths == [f"/hook/MedicationAdministration/{created['id']}" for created in (first, second)]
 
 
 def test_a_deleted_dose_is_gone(fhir: Fhir, patient: Resource) -> None:
