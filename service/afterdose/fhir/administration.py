@@ -1,0 +1,267 @@
+"""What intake checks of a MedicationAdministration before it says 2xx: that it can be kept and understood at all.
+
+Structure only, and tolerant of version: R4, R4B, R5 and R6 spellings are accepted
+(https://hl7.org/fhir/R4/medicationadministration.html, https://hl7.org/fhir/R5/medicationadministration.html;
+R5 spells ``occurence[x]`` with one r). Unknown members are accepted and ignored. What a dose or a time
+*means* is never a reason to refuse it: that is decided later, and goes to a person where it is unclear.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import chain, islice
+
+from afterdose.core.errors import BadInput, Problem
+from afterdose.fhir.references import is_id
+from afterdose.fhir.times import parse_datetime, parse_instant
+
+TYPE = "MedicationAdministration"
+STATUSES = frozenset({"in-progress", "not-done", "on-hold", "completed", "entered-in-error", "stopped", "unknown"})
+"""http://hl7.org/fhir/R4/valueset-medication-admin-status.html"""
+
+MEDICATION_ELEMENTS = ("medicationCodeableConcept", "medicationReference", "medication")
+TIME_ELEMENTS = (
+    "effectiveDateTime",
+    "effectivePeriod",
+    "occurenceDateTime",
+    "occurencePeriod",
+    "occurenceTiming",
+    "occurrenceDateTime",
+    "occurrencePeriod",
+    "occurrenceTiming",
+)
+
+_MOST_PROBLEMS = 50
+_ELEMENT = re.compile("_?[A-Za-z][A-Za-z0-9]{0,39}")
+"""Names of elements; other names were invented by the sender and are not repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What is needed to file an administration.
+
+    ``subject``: the reference as received; None where there is only an identifier, and where
+    ``subject.type`` contradicts the reference (then nobody may be taken for the patient).
+    ``last_updated``: UTC, None where it is absent or no instant.
+    """
+
+    id: str | None
+    version: str | None
+    last_updated: datetime | None
+    subject: str | None
+
+
+def envelope(resource: Mapping[str, object]) -> Envelope:
+    """The envelope of a MedicationAdministration; never raises."""
+    meta = resource.get("meta")
+    meta = meta if isinstance(meta, Mapping) else {}
+    return Envelope(
+        id=_text(resource.get("id")),
+        version=_text(meta.get("versionId")),
+        last_updated=_instant(meta.get("lastUpdated")),
+        subject=_subject(resource.get("subject")),
+    )
+
+
+def problems(resource: object) -> tuple[Problem, ...]:
+    """What keeps a MedicationAdministration from being accepted (the first of it); empty when nothing does."""
+    if not isinstance(resource, Mapping):
+        return (Problem("structure", "", "is not a JSON object"),)
+    if resource.get("resourceType") != TYPE:
+        return (Problem("invalid", "resourceType", f"is not {TYPE}"),)
+    found = chain(
+        _head(resource),
+        _choices(resource),
+        _who(resource.get("subject")),
+        _when(resource),
+        _drug(resource),
+        _amounts(resource.get("dosage")),
+        _void(resource, TYPE),
+    )
+    return tuple(islice(found, _MOST_PROBLEMS))
+
+
+def _void(value: object, path: str, twin: object = None) -> Iterator[Problem]:
+    """JSON that FHIR never has: null, empty strings, objects and arrays (https://hl7.org/fhir/R4/json.html).
+
+    ``twin``: the array beside an array of primitives (``given`` and ``_given``), which may be padded with null.
+    """
+    if value is None:
+        yield Problem("structure", path, "is null")
+    elif value == "" and isinstance(value, str):
+        yield Problem("value", path, "is an empty string")
+    elif isinstance(value, Mapping):
+        if not value:
+            yield Problem("structure", path, "is an empty object")
+        for name, member in value.items():
+            beside = value.get(name[1:] if name.startswith("_") else f"_{name}")
+            yield from _void(member, f"{path}.{name if _ELEMENT.fullmatch(name) else '(member)'}", beside)
+    elif isinstance(value, list):
+        if not value:
+            yield Problem("structure", path, "is an empty array")
+        for index, member in enumerate(value):
+            if member is not None or not isinstance(twin, list):
+                yield from _void(member, f"{path}[{index}]")
+
+
+def _head(resource: Mapping[str, object]) -> Iterator[Problem]:
+    id_ = resource.get("id")
+    if id_ is not None and not (isinstance(id_, str) and is_id(id_)):
+        yield Problem("value", f"{TYPE}.id", "is not 1 to 64 letters, digits, '-' and '.'")
+    status = resource.get("status")
+    if status is None:
+        if "_status" not in resource:
+            yield Problem("required", f"{TYPE}.status", "is missing")
+    elif not isinstance(status, str):
+        yield Problem("value", f"{TYPE}.status", "is not a string")
+    elif status not in STATUSES:
+        yield Problem("code-invalid", f"{TYPE}.status", f"is not one of {', '.join(sorted(STATUSES))}")
+    meta = resource.get("meta")
+    if meta is not None and not isinstance(meta, Mapping):
+        yield Problem("structure", f"{TYPE}.meta", "is not an object")
+    elif meta is not None:
+        for name in ("versionId", "lastUpdated"):
+            if name in meta and not isinstance(meta[name], str):
+                yield Problem("value", f"{TYPE}.meta.{name}", "is not a string")
+
+
+def _choices(resource: Mapping[str, object]) -> Iterator[Problem]:
+    withdrawn = resource.get("status") == "entered-in-error"
+    for names, what in ((MEDICATION_ELEMENTS, "medication"), (TIME_ELEMENTS, "effective")):
+        present = [name for name in names if name in resource]
+        if len(present) > 1:
+            yield Problem("structure", f"{TYPE}.{what}", "is given more than once")
+        if not present and not withdrawn and not any(f"_{name}" in resource for name in names):
+            yield Problem("required", f"{TYPE}.{what}", "is missing")
+
+
+def _who(subject: object) -> Iterator[Problem]:
+    path = f"{TYPE}.subject"
+    if subject is None:
+        yield Problem("required", path, "is missing")
+    elif not isinstance(subject, Mapping):
+        yield Problem("structure", path, "is not an object")
+    elif "reference" in subject and not isinstance(subject["reference"], str):
+        yield Problem("value", f"{path}.reference", "is not a string")
+    elif not any(name in subject for name in ("reference", "identifier", "extension")):
+        yield Problem("required", path, "has neither a reference nor an identifier")
+
+
+def _when(resource: Mapping[str, object]) -> Iterator[Problem]:
+    for name in TIME_ELEMENTS:
+        value, path = resource.get(name), f"{TYPE}.{name}"
+        if value is None:
+            continue
+        if name.endswith("DateTime"):
+            yield from _datetime(value, path)
+        elif not isinstance(value, Mapping):
+            yield Problem("structure", path, "is not an object")
+        elif name.endswith("Period"):
+            for end in ("start", "end"):
+                if end in value:
+                    yield from _datetime(value[end], f"{path}.{end}")
+        else:
+            yield from _events(value.get("event"), f"{path}.event")
+
+
+def _events(events: object, path: str) -> Iterator[Problem]:
+    if events is not None and not isinstance(events, list):
+        yield Problem("structure", path, "is not an array")
+        return
+    for index, event in enumerate(events or ()):
+        yield from _datetime(event, f"{path}[{index}]")
+
+
+def _datetime(value: object, path: str) -> Iterator[Problem]:
+    if not isinstance(value, str):
+        yield Problem("value", path, "is not a FHIR dateTime (a string)")
+        return
+    try:
+        parse_datetime(value, zoneless=True, path=path)
+    except BadInput as bad:
+        yield from bad.problems
+
+
+def _drug(resource: Mapping[str, object]) -> Iterator[Problem]:
+    for name in MEDICATION_ELEMENTS:
+        value, path = resource.get(name), f"{TYPE}.{name}"
+        if value is None:
+            continue
+        if not isinstance(value, Mapping):
+            yield Problem("structure", path, "is not an object")
+        elif name == "medication":
+            for part in ("concept", "reference"):
+                if part in value and not isinstance(value[part], Mapping):
+                    yield Problem("structure", f"{path}.{part}", "is not an object")
+            if isinstance(value.get("concept"), Mapping):
+                yield from _concept(value["concept"], f"{path}.concept")
+        elif name == "medicationCodeableConcept":
+            yield from _concept(value, path)
+
+
+def _concept(concept: Mapping[str, object], path: str) -> Iterator[Problem]:
+    codings = concept.get("coding", [])
+    if not isinstance(codings, Sequence) or isinstance(codings, str):
+        yield Problem("structure", f"{path}.coding", "is not an array")
+        return
+    for index, coding in enumerate(codings):
+        if not isinstance(coding, Mapping):
+            yield Problem("structure", f"{path}.coding[{index}]", "is not an object")
+            continue
+        for name in ("system", "code", "display"):
+            if name in coding and not isinstance(coding[name], str):
+                yield Problem("value", f"{path}.coding[{index}].{name}", "is not a string")
+    if "text" in concept and not isinstance(concept["text"], str):
+        yield Problem("value", f"{path}.text", "is not a string")
+
+
+def _amounts(dosage: object) -> Iterator[Problem]:
+    path = f"{TYPE}.dosage"
+    if dosage is None:
+        return
+    if not isinstance(dosage, Mapping):
+        yield Problem("structure", path, "is not an object")
+        return
+    if "rateRatio" in dosage and "rateQuantity" in dosage:
+        yield Problem("structure", f"{path}.rate[x]", "is given more than once")
+    quantities = {f"{path}.{name}": dosage[name] for name in ("dose", "rateQuantity") if name in dosage}
+    ratio = dosage.get("rateRatio")
+    if isinstance(ratio, Mapping):
+        quantities |= {
+            f"{path}.rateRatio.{name}": ratio[name] for name in ("numerator", "denominator") if name in ratio
+        }
+    elif ratio is not None:
+        yield Problem("structure", f"{path}.rateRatio", "is not an object")
+    for place, quantity in quantities.items():
+        if not isinstance(quantity, Mapping):
+            yield Problem("structure", place, "is not an object")
+        elif "value" in quantity and not _is_number(quantity["value"]):
+            yield Problem("value", f"{place}.value", "is not a number")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | Decimal | float) and not isinstance(value, bool)
+
+
+def _subject(subject: object) -> str | None:
+    if not isinstance(subject, Mapping):
+        return None
+    type_ = subject.get("type")
+    if type_ is not None and (not isinstance(type_, str) or type_.rpartition("/")[2] != "Patient"):
+        return None
+    return _text(subject.get("reference"))
+
+
+def _instant(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        return parse_instant(value)
+    except BadInput:
+        return None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
