@@ -9,10 +9,10 @@ from afterdose.core.dose import Coding, Family, ProductKind, Route
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What one drug code stands for."""
+    """What one drug code stands for; ``family`` None = known to be something else (then ``kind`` is None)."""
 
     family: Family | None
-    kind: ProductKind
+    kind: ProductKind | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,7 +115,10 @@ class Context:
     """What hangs on an administration (request, encounter, location, performer, patient); each part optional.
 
     ``encounter_class`` and ``location_types`` are codes of HL7's v3 ActCode and RoleCode systems.
-    ``enrolled``: location, performer or request protocol stands in the site's enrolled list.
+    ``location_ids``: references (``Type/id``) of the places, services and performers, and
+    ``request_protocols``: what the request says it follows (canonicals, ``system|code`` of tags,
+    references), both to compare with the site's enrolled lists. ``conditions`` is the problem list: it
+    can warn, and is no indication. ``medication``: the Medication that an external reference names.
     """
 
     request_reasons: tuple[Coding, ...] = ()
