@@ -12,16 +12,21 @@ from afterdose.core.dose import DoseKey
 _NAMESPACE = UUID("6f1c3f0e-8a57-5d3c-9f0b-0b8f6f3f2a51")
 
 
-def dose_session_id(founder: DoseKey) -> UUID:
-    """The id of the dose session that ``founder`` founds."""
-    return uuid5(_NAMESPACE, f"dose-session|{founder.source}|{founder.id}")
+def dose_session_id(founder: DoseKey, turn: int = 0) -> UUID:
+    """The id of the dose session that ``founder`` founds; later turns where that one is with others."""
+    return _founded("dose-session", founder, turn)
 
 
-def course_id(founder: DoseKey) -> UUID:
-    """The id of the course whose first known dose is ``founder``."""
-    return uuid5(_NAMESPACE, f"course|{founder.source}|{founder.id}")
+def course_id(founder: DoseKey, turn: int = 0) -> UUID:
+    """The id of the course whose first known dose is ``founder``; later turns as for dose sessions."""
+    return _founded("course", founder, turn)
 
 
 def artifact_id(key: ArtifactKey) -> UUID:
     """The value of the identifier that an artifact carries in the EHR."""
     return uuid5(_NAMESPACE, f"{key.kind}|{key.subject}|{key.generation}")
+
+
+def _founded(what: str, founder: DoseKey, turn: int) -> UUID:
+    name = f"{what}|{founder.source}|{founder.id}"
+    return uuid5(_NAMESPACE, f"{name}|{turn}" if turn else name)
