@@ -64,8 +64,11 @@ class Codes:
     outpatient_classes: frozenset[str]
     emergency_classes: frozenset[str]
     not_given_methods: CodeSet
+    """Methods that say the drug was not given; words stand under the empty system, in lower case."""
     caution_conditions: CodeSet
     """Conditions with which a person decides first (psychosis, mania, harmful ketamine use, pregnancy ...)."""
     pain_settings: CodeSet
     """Places and specialties of pain medicine."""
     outbound: Mapping[str, tuple[Coding, ...]]
+    diluent_terms: tuple[re.Pattern[str], ...] = ()
+    """Words for what a drug is dissolved in: such an ingredient makes no combination product."""
