@@ -14,15 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from afterdose.core.errors import (
-    BadInput,
-    EhrAmbiguous,
-    EhrConflict,
-    EhrError,
-    EhrGone,
-    EhrRefused,
-    EhrUnavailable,
-)
+from afterdose.core.errors import BadInput, EhrAmbiguous, EhrConflict, EhrError, EhrGone, EhrRefused, EhrUnavailable
 from afterdose.ehr.wire import Answer, TransactionEntry, type_of
 from afterdose.fhir import strict_json
 from afterdose.fhir.strict_json import Json
@@ -132,8 +124,7 @@ def decipher_transaction(
     if bundle.get("type") not in ("transaction-response", "batch-response") or len(results) != len(entries):
         raise _untrusted(action, answer, now, "no Bundle with one response for each entry")
     return [
-        _entry_result(entry, result, base_url, now, action.name)
-        for entry, result in zip(entries, results, strict=True)
+        _entry_result(entry, result, base_url, now, action.name) for entry, result in zip(entries, results, strict=True)
     ]
 
 

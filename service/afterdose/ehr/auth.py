@@ -7,7 +7,8 @@ from typing import Protocol
 
 from afterdose.core.errors import BadSettings
 
-_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+# RFC 9110, section 5.6.2 (token).
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,8190}[\x21-\x7e])?")
 
 

@@ -1,0 +1,156 @@
+"""One EHR, as the rest of afterdose sees it: resources in and out, and errors that say who has to act."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Protocol, Self
+
+from afterdose.core.errors import EhrError, EhrRefused
+from afterdose.ehr import answers, wire
+from afterdose.ehr.answers import Found, Page, Resource, Written
+from afterdose.ehr.auth import StaticHeader
+from afterdose.ehr.capabilities import Capabilities, decode_capabilities
+from afterdose.ehr.outbound import Destination, Outbound
+from afterdose.ehr.wire import Answer, Parameters, Request, TransactionEntry
+
+CAPABILITIES_KEPT_FOR = timedelta(hours=24)
+# A search that needs more pages than this has gone wrong: we ask for one patient's, or for the news of minutes.
+MAX_PAGES = 50
+
+OnCall = Callable[[str, str, int | None, timedelta], None]
+"""Told of every call: method, path without ids, status (None: no whole answer), duration. Never patient data."""
+
+
+class Secret(Protocol):
+    """A header that authenticates, as the settings hold it."""
+
+    @property
+    def header(self) -> str:
+        """Its name."""
+
+    @property
+    def value(self) -> str:
+        """Its secret."""
+
+
+class Target(Destination, Protocol):
+    """The part of a target's settings that a client needs."""
+
+    @property
+    def auth(self) -> Secret | None:
+        """How requests are authenticated, if they are."""
+
+
+def _ignore(method: str, template: str, status: int | None, duration: timedelta) -> None:
+    """Nobody wants to know."""
+
+
+class EhrClient:
+    """Calls one EHR. Threads may share it; nothing is ever retried here.
+
+    Every method raises EhrUnavailable, EhrRefused and, where the resource is named by id, EhrGone; writes raise
+    EhrAmbiguous and EhrConflict too.
+    """
+
+    def __init__(self, target: Target, *, clock: Callable[[], datetime], on_call: OnCall = _ignore) -> None:
+        """``clock`` gives the present as an aware datetime; ``on_call`` feeds metrics, logs and the audit."""
+        authentication = StaticHeader(target.auth.header, target.auth.value) if target.auth else None
+        self._outbound = Outbound(target, authentication=authentication)
+        self._base_url = target.base_url.rstrip("/")
+        self._clock = clock
+        self._on_call = on_call
+        self._capabilities: tuple[Capabilities, datetime] | None = None
+        self._capabilities_lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that were kept alive."""
+        self._outbound.close()
+
+    def read(self, type_: str, id_: str) -> Found:
+        """One resource by its id; EhrGone where it is not there (any more)."""
+        answer = self._call(wire.read(self._base_url, type_, id_))
+        return answers.decipher_read(answer, type_, id_, now=self._clock())
+
+    def search(self, type_: str, parameters: Parameters) -> list[Resource]:
+        """All matches, over all pages, each id once. EhrRefused where the pages do not end."""
+        found: dict[str, Resource] = {}
+        request, seen = wire.search(self._base_url, type_, parameters), set[str]()
+        while len(seen) < MAX_PAGES:
+            page = self._page(request, type_)
+            for resource in page.resources:
+                found.setdefault(str(resource.get("id")), resource)
+            if page.next_link is None:
+                return list(found.values())
+            request = wire.next_page(self._base_url, type_, page.next_link)
+            if request.url in seen:
+                break
+            seen.add(request.url)
+        raise EhrRefused(f"{type_} search: the pages of the result do not end", code="too-costly")
+
+    def find_by_identifier(self, type_: str, system: str, value: str) -> list[Resource]:
+        """The resources that carry this business identifier; what the EHR adds without it is left out."""
+        matches = self.search(type_, {"identifier": wire.token(system, value)})
+        return [resource for resource in matches if _carries(resource, system, value)]
+
+    def create(self, resource: Mapping[str, object], *, if_none_exist: str | None = None) -> Written:
+        """A new resource; with ``if_none_exist`` (see ``wire.identifier_query``) only where none matches it."""
+        answer = self._call(wire.create(self._base_url, resource, if_none_exist=if_none_exist))
+        return answers.decipher_write(
+            answer,
+            wire.type_of(resource),
+            base_url=self._base_url,
+            now=self._clock(),
+            conditional=if_none_exist is not None,
+        )
+
+    def update(self, type_: str, id_: str, resource: Mapping[str, object], *, if_match: str | None) -> Written:
+        """A new version; EhrConflict where the EHR's version is not ``if_match`` (an ETag as it was received)."""
+        answer = self._call(wire.update(self._base_url, type_, id_, resource, if_match=if_match))
+        return answers.decipher_write(answer, type_, base_url=self._base_url, now=self._clock(), id_=id_)
+
+    def transaction(self, entries: Sequence[TransactionEntry]) -> list[Written | EhrError]:
+        """Several writes at once; the result of each, because not every EHR that answers 200 did all of them."""
+        answer = self._call(wire.transaction(self._base_url, entries))
+        return answers.decipher_transaction(answer, entries, base_url=self._base_url, now=self._clock())
+
+    def capabilities(self) -> Capabilities:
+        """What the EHR declares; asked for once in CAPABILITIES_KEPT_FOR, by one thread at a time."""
+        with self._capabilities_lock:
+            now = self._clock()
+            if self._capabilities is None or not now < self._capabilities[1]:
+                statement = answers.decipher_capabilities(self._call(wire.capabilities(self._base_url)), now=now)
+                self._capabilities = (decode_capabilities(statement), now + CAPABILITIES_KEPT_FOR)
+            return self._capabilities[0]
+
+    def _page(self, request: Request, type_: str) -> Page:
+        return answers.decipher_search(self._call(request), type_, now=self._clock())
+
+    def _call(self, request: Request) -> Answer:
+        started = time.monotonic()
+        status: int | None = None
+        try:
+            answer = self._outbound.send(request)
+            status = answer.status
+            return answer
+        finally:
+            self._on_call(request.method, request.template, status, timedelta(seconds=time.monotonic() - started))
+
+
+def _carries(resource: Resource, system: str, value: str) -> bool:
+    identifiers = resource.get("identifier")
+    if isinstance(identifiers, dict):
+        identifiers = [identifiers]
+    if not isinstance(identifiers, list):
+        return False
+    wanted = (system, value)
+    return any(isinstance(item, dict) and (item.get("system"), item.get("value")) == wanted for item in identifiers)
