@@ -1,0 +1,28 @@
+"""The settings of a site: read once, checked as a whole, handed on as values."""
+
+from afterdose.settings.example import example_toml
+from afterdose.settings.load import is_loopback, load_settings
+from afterdose.settings.model import (
+    LogSettings,
+    SenderSecret,
+    Settings,
+    SourceSettings,
+    StaticHeader,
+    TargetSettings,
+    WebSettings,
+    WorkSettings,
+)
+
+__all__ = [
+    "LogSettings",
+    "SenderSecret",
+    "Settings",
+    "SourceSettings",
+    "StaticHeader",
+    "TargetSettings",
+    "WebSettings",
+    "WorkSettings",
+    "example_toml",
+    "is_loopback",
+    "load_settings",
+]

@@ -1,0 +1,226 @@
+"""Reads the settings: one TOML file, over it the AFTERDOSE_* variables; checked as a whole."""
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from marshmallow import ValidationError
+
+from afterdose.core.errors import BadSettings
+from afterdose.settings.model import (
+    LogSettings,
+    SenderSecret,
+    Settings,
+    SourceSettings,
+    StaticHeader,
+    TargetSettings,
+    WebSettings,
+    WorkSettings,
+)
+from afterdose.settings.schema import SettingsSchema
+
+PREFIX = "AFTERDOSE_"
+CONFIG = "AFTERDOSE_CONFIG"
+DATA_DIR = Path("/var/lib/afterdose")
+
+_NAMED = ("targets", "sources")
+_FROM_FILES = ("value", "database")
+_MOST_SECRETS = 2
+# Kubernetes sets these for a Service that is called afterdose:
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+_KUBERNETES = re.compile(r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings of ``path`` (without it, of ``AFTERDOSE_CONFIG``; without that, of no file) and of ``environ``.
+
+    A variable wins over the file. Raises ``BadSettings`` that names each key that is wrong and what was expected
+    there, and never holds a value.
+    """
+    if path is None and environ.get(CONFIG):
+        path = Path(environ[CONFIG])
+    folder = path.parent if path else Path()
+    document = _read(path) if path else {}
+    _overlay(document, environ)
+    _fetch_files(document, folder, "")
+    try:
+        loaded = SettingsSchema().load(document)
+    except ValidationError as error:
+        raise BadSettings("\n".join(_sentences(error.messages, ""))) from None
+    return _build(loaded, folder)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSettings(f"{path}: cannot be read ({error.strerror})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{path}: is not TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise BadSettings(f"{path}: is not UTF-8") from error
+
+
+def _overlay(document: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Put each variable where its name says: ``AFTERDOSE_SOURCES__EHR__SECRETS__0__VALUE``."""
+    for variable in sorted(environ):
+        name = variable.removeprefix(PREFIX)
+        if name != variable and variable != CONFIG and not _KUBERNETES.fullmatch(name):
+            _put(document, _path_of(name), environ[variable], variable)
+
+
+def _path_of(name: str) -> list[str]:
+    parts = name.lower().split("__")
+    if len(parts) > 1 and parts[0] in _NAMED:
+        parts[1] = parts[1].replace("_", "-")
+    return parts
+
+
+def _put(document: dict[str, Any], parts: list[str], value: str, variable: str) -> None:
+    place: Any = document
+    for part, following in zip(parts, [*parts[1:], None], strict=True):
+        last = following is None
+        fresh: Any = value if last else [] if following and following.isdecimal() else {}
+        if isinstance(place, list):
+            if not part.isdecimal() or int(part) > len(place):
+                raise BadSettings(f"{variable}: expected the position of an entry, from 0 to {len(place)}")
+            if int(part) == len(place):
+                place.append(fresh)
+            elif last:
+                place[int(part)] = value
+            place = place[int(part)]
+        elif isinstance(place, dict):
+            if last:
+                place.pop(part.removesuffix("_file") if part.endswith("_file") else f"{part}_file", None)
+                place[part] = value
+            place = place.setdefault(part, fresh)
+        else:
+            raise BadSettings(f"{variable}: is no setting, because {'.'.join(parts[:-1])} holds nothing further")
+
+
+def _fetch_files(node: Any, folder: Path, path: str) -> None:
+    """Replace ``value_file`` and ``database_file`` by what the file holds, without the line's end."""
+    if isinstance(node, list):
+        for position, entry in enumerate(node):
+            _fetch_files(entry, folder, f"{path}[{position}]")
+    elif isinstance(node, dict):
+        for key in list(node):
+            below = f"{path}.{key}" if path else key
+            target = key.removesuffix("_file")
+            if target != key and target in _FROM_FILES:
+                if target in node:
+                    raise BadSettings(f"{below}: expected either {target} or {key}, not both")
+                node[target] = _content(node.pop(key), folder, below)
+            else:
+                _fetch_files(node[key], folder, below)
+
+
+def _content(name: object, folder: Path, key: str) -> str:
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise BadSettings(f"{key}: expected the path of a file")
+    try:
+        return (folder / name).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise BadSettings(f"{key}: the file cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise BadSettings(f"{key}: the file is not UTF-8") from None
+
+
+def _sentences(messages: Any, path: str) -> Iterator[str]:
+    """One line a wrong key: its dotted path and what was expected."""
+    if isinstance(messages, dict):
+        for key, below in messages.items():
+            step = f"[{key}]" if isinstance(key, int) else f".{key}" if path else str(key)
+            yield from _sentences(below, path if key == "_schema" else f"{path}{step}")
+    else:
+        yield f"{path or '(file)'}: {'; '.join(messages)}"
+
+
+def _build(loaded: dict[str, Any], folder: Path) -> Settings:
+    data_dir = folder / (loaded["data_dir"] or DATA_DIR)
+    insecure_dev: bool = loaded["insecure_dev"]
+    web = WebSettings(**loaded["web"])
+    if insecure_dev and not is_loopback(web.host):
+        raise BadSettings("web.host: expected a loopback address (127.0.0.1), because insecure_dev is on")
+    targets = {name: _target(name, entry, folder) for name, entry in loaded["targets"].items()}
+    work = WorkSettings(**loaded["work"])
+    for target in targets.values():
+        if work.lease <= target.deadline:
+            raise BadSettings(f"work.lease: expected more than targets.{target.name}.deadline")
+    sources = {name: _source(name, entry, targets) for name, entry in loaded["sources"].items()}
+    operations = _secrets("operations", loaded["operations"])
+    _check_senders(sources, operations, insecure_dev)
+    return Settings(
+        data_dir=data_dir,
+        database=loaded["database"] or f"sqlite:///{data_dir / 'afterdose.db'}",
+        site_overlay=folder / loaded["site_overlay"] if loaded["site_overlay"] else None,
+        insecure_dev=insecure_dev,
+        web=web,
+        work=work,
+        log=LogSettings(**loaded["log"]),
+        operations=operations,
+        targets=targets,
+        sources=sources,
+    )
+
+
+def _target(name: str, entry: dict[str, Any], folder: Path) -> TargetSettings:
+    parts = urlsplit(entry["base_url"])
+    if parts.scheme == "http" and not entry["plain_http"] and not is_loopback(parts.hostname or ""):
+        raise BadSettings(f"targets.{name}.base_url: expected https:// (http:// elsewhere needs plain_http = true)")
+    auth = StaticHeader(**entry.pop("auth")) if entry["auth"] else entry.pop("auth")
+    ca_bundle = entry.pop("ca_bundle")
+    return TargetSettings(name=name, auth=auth, ca_bundle=folder / ca_bundle if ca_bundle else None, **entry)
+
+
+def _source(name: str, entry: dict[str, Any], targets: Mapping[str, TargetSettings]) -> SourceSettings:
+    if entry["target"] not in targets:
+        known = ", ".join(sorted(targets)) or "none is set"
+        raise BadSettings(f"sources.{name}.target: expected the name of a target ({known})")
+    base_url = entry.pop("base_url") or targets[entry["target"]].base_url
+    secrets = _secrets(f"sources.{name}.secrets", entry.pop("secrets"))
+    return SourceSettings(name=name, base_url=base_url, secrets=secrets, **entry)
+
+
+def _secrets(key: str, entries: list[dict[str, Any]]) -> tuple[SenderSecret, ...]:
+    if len(entries) > _MOST_SECRETS:
+        raise BadSettings(f"{key}: expected {_MOST_SECRETS} secrets at most")
+    return tuple(
+        SenderSecret.of(
+            entry["value"],
+            header=entry["header"],
+            scheme=("Bearer" if entry["header"].lower() == "authorization" else None)
+            if entry["scheme"] is None
+            else entry["scheme"] or None,
+        )
+        for entry in entries
+    )
+
+
+def _check_senders(
+    sources: Mapping[str, SourceSettings], operations: tuple[SenderSecret, ...], insecure_dev: bool
+) -> None:
+    """Every sender can be told from every other one by what it shows."""
+    owner: dict[bytes, str] = {secret.sha256: "operations" for secret in operations}
+    for source in sources.values():
+        for secret in source.secrets:
+            other = owner.setdefault(secret.sha256, f"sources.{source.name}.secrets")
+            if other != f"sources.{source.name}.secrets":
+                raise BadSettings(f"sources.{source.name}.secrets: expected a secret that {other} does not hold too")
+    without = [source.name for source in sources.values() if not source.secrets]
+    if without and not insecure_dev:
+        raise BadSettings(f"sources.{without[0]}.secrets: expected at least one secret (or insecure_dev = true)")
+    if len(without) > 1:
+        raise BadSettings(f"sources.{without[1]}.secrets: expected a secret; only one source can go without")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine, said by address or as ``localhost``."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -1,0 +1,122 @@
+"""The settings as values: what every part of afterdose is told when it is built. Nothing here reads a file."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class SenderSecret:
+    """A secret that a sender shows us; only its digest is kept, so nothing can print the secret itself.
+
+    ``scheme`` is the word before the secret in the header (``Bearer``), None where the header holds the secret alone.
+    """
+
+    header: str
+    scheme: str | None
+    sha256: bytes
+
+    @classmethod
+    def of(cls, value: str, *, header: str = "Authorization", scheme: str | None = "Bearer") -> "SenderSecret":
+        """Keep the digest of ``value``."""
+        return cls(header=header, scheme=scheme, sha256=hashlib.sha256(value.encode()).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class StaticHeader:
+    """A header that an EHR wants to see with every call; the value never shows in a representation."""
+
+    header: str
+    value: str
+
+    def __repr__(self) -> str:
+        return f"StaticHeader(header={self.header!r}, value='...')"
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """The server that senders and staff talk to. ``base_url`` is how others reach it, where that differs."""
+
+    host: str
+    port: int
+    processes: int
+    threads: int
+    max_body_bytes: int
+    header_timeout: timedelta
+    body_timeout: timedelta
+    stop_timeout: timedelta
+    base_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSettings:
+    """The workers that bring the EHRs into line with the facts."""
+
+    threads: int
+    poll_interval: timedelta
+    lease: timedelta
+    retry_for: timedelta
+    retry_cap: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What is logged, and in which form."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    format: Literal["json", "text"]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSettings:
+    """An EHR that plans are written to. ``deadline`` bounds one call as a whole, the two timeouts its parts."""
+
+    name: str
+    base_url: str
+    auth: StaticHeader | None
+    clinic: str
+    accept: Literal["review", "auto"]
+    timeout_connect: timedelta
+    timeout_read: timedelta
+    deadline: timedelta
+    max_answer_bytes: int
+    ca_bundle: Path | None
+    proxy: str | None
+    plain_http: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """A system that doses come from; plans for them go to ``target``.
+
+    ``readable`` says whether we may read back from ``base_url``; ``zone`` is the zone of times that come without
+    one; ``clinic`` applies where the location of a dose names none.
+    """
+
+    name: str
+    target: str
+    base_url: str
+    readable: bool
+    zone: ZoneInfo | None
+    clinic: str | None
+    secrets: tuple[SenderSecret, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a site sets. ``operations`` are the secrets that open /readyz and /metrics."""
+
+    data_dir: Path
+    database: str
+    site_overlay: Path | None
+    insecure_dev: bool
+    web: WebSettings
+    work: WorkSettings
+    log: LogSettings
+    operations: tuple[SenderSecret, ...]
+    targets: Mapping[str, TargetSettings]
+    sources: Mapping[str, SourceSettings]

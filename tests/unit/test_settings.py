@@ -1,0 +1,261 @@
+"""The settings: what loads, what is refused, and that what is said about it names the key and no secret."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from afterdose.core.errors import BadSettings
+from afterdose.settings import SenderSecret, Settings, example_toml, load_settings
+
+EXAMPLE = Path(__file__).parents[2] / "docker" / "afterdose.example.toml"
+SECRET = "s3cr3t-" + "a" * 32
+OTHER = "s3cr3t-" + "b" * 32
+THIRD = "s3cr3t-" + "c" * 32
+
+LEAST = f"""
+[targets.ehr]
+base_url = "https://ehr.example.org/fhir/"
+clinic = "example"
+[sources.ehr]
+target = "ehr"
+[[sources.ehr.secrets]]
+value = "{SECRET}"
+"""
+
+
+def load(tmp_path: Path, text: str, **environ: str) -> Settings:
+    path = tmp_path / "afterdose.toml"
+    path.write_text(text)
+    return load_settings(path, environ)
+
+
+def refusal(tmp_path: Path, text: str, **environ: str) -> str:
+    with pytest.raises(BadSettings) as refused:
+        load(tmp_path, text, **environ)
+    assert "s3cr3t" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_the_least_that_can_be_set_gets_defaults(tmp_path: Path) -> None:
+    settings = load(tmp_path, LEAST)
+
+    assert settings.database == "sqlite:////var/lib/afterdose/afterdose.db"
+    assert (settings.web.host, settings.web.port) == ("127.0.0.1", 8080)
+    assert settings.work.retry_for == timedelta(hours=96)
+    assert settings.targets["ehr"].base_url == "https://ehr.example.org/fhir"
+    assert settings.targets["ehr"].accept == "review"
+    assert settings.sources["ehr"].base_url == "https://ehr.example.org/fhir"
+    assert settings.sources["ehr"].secrets == (SenderSecret.of(SECRET),)
+    assert not settings.insecure_dev
+
+
+def test_a_variable_wins_over_the_file(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        LEAST + "[web]\nport = 1",
+        AFTERDOSE_WEB__PORT="9090",
+        AFTERDOSE_DATABASE="postgresql+psycopg://u:p@db/afterdose",
+        AFTERDOSE_SOURCES__EHR__ZONE="America/New_York",
+        AFTERDOSE_SOURCES__EHR__READABLE="false",
+        AFTERDOSE_WORK__LEASE="90s",
+        AFTERDOSE_SOURCES__EHR__SECRETS__0__VALUE=OTHER,
+        PATH="/usr/bin",
+    )
+
+    assert settings.web.port == 9090
+    assert settings.database == "postgresql+psycopg://u:p@db/afterdose"
+    assert settings.sources["ehr"].zone == ZoneInfo("America/New_York")
+    assert not settings.sources["ehr"].readable
+    assert settings.work.lease == timedelta(seconds=90)
+    assert settings.sources["ehr"].secrets == (SenderSecret.of(OTHER),)
+
+
+def test_everything_can_be_set_by_variables_alone() -> None:
+    settings = load_settings(
+        None,
+        {
+            "AFTERDOSE_TARGETS__NORTH_WING__BASE_URL": "https://ehr.example.org/fhir",
+            "AFTERDOSE_TARGETS__NORTH_WING__CLINIC": "example",
+            "AFTERDOSE_SOURCES__MAR__TARGET": "north-wing",
+            "AFTERDOSE_SOURCES__MAR__SECRETS__0__HEADER": "X-Api-Key",
+            "AFTERDOSE_SOURCES__MAR__SECRETS__0__VALUE": SECRET,
+            "AFTERDOSE_SOURCES__MAR__SECRETS__1__VALUE": OTHER,
+        },
+    )
+
+    assert settings.sources["mar"].target == "north-wing"
+    assert settings.sources["mar"].secrets == (
+        SenderSecret.of(SECRET, header="X-Api-Key", scheme=None),
+        SenderSecret.of(OTHER),
+    )
+
+
+def test_the_variables_that_kubernetes_sets_for_a_service_of_our_name_are_no_settings(tmp_path: Path) -> None:
+    load(
+        tmp_path,
+        LEAST,
+        AFTERDOSE_PORT="tcp://10.0.0.1:8080",
+        AFTERDOSE_SERVICE_HOST="10.0.0.1",
+        AFTERDOSE_PORT_8080_TCP_ADDR="10.0.0.1",
+    )
+
+
+def test_the_file_is_named_by_a_variable_and_relative_paths_start_at_it(tmp_path: Path) -> None:
+    (tmp_path / "afterdose.toml").write_text('data_dir = "kept"\n' + LEAST)
+
+    settings = load_settings(None, {"AFTERDOSE_CONFIG": str(tmp_path / "afterdose.toml")})
+
+    assert settings.data_dir == tmp_path / "kept"
+    assert settings.database == f"sqlite:///{tmp_path}/kept/afterdose.db"
+
+
+def test_a_secret_comes_from_a_file_and_loses_the_end_of_its_line(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(SECRET + "\n")
+
+    settings = load(tmp_path, LEAST.replace(f'value = "{SECRET}"', 'value_file = "token"'))
+
+    assert settings.sources["ehr"].secrets == (SenderSecret.of(SECRET),)
+
+
+def test_a_variable_with_a_secret_replaces_the_file_that_the_settings_name(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        LEAST.replace(f'value = "{SECRET}"', 'value_file = "not-there"'),
+        AFTERDOSE_SOURCES__EHR__SECRETS__0__VALUE=OTHER,
+    )
+
+    assert settings.sources["ehr"].secrets == (SenderSecret.of(OTHER),)
+
+
+def test_no_representation_shows_a_secret(tmp_path: Path) -> None:
+    settings = load(tmp_path, LEAST + f'[targets.ehr.auth]\nvalue = "Bearer {OTHER}"\n')
+
+    assert settings.targets["ehr"].auth is not None
+    assert settings.targets["ehr"].auth.value == f"Bearer {OTHER}"
+    assert "s3cr3t" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("colour = 1\n" + LEAST, "colour: is not a setting"),
+        (LEAST + "[web]\nprot = 1\n", "web.prot: is not a setting"),
+        (LEAST + "[web]\nport = 70000\n", "web.port: expected a whole number from 1 to 65535"),
+        (LEAST + "[web]\nport = 80.5\n", "web.port: expected a whole number"),
+        (LEAST + "[web]\nport = true\n", "web.port: expected a whole number"),
+        (LEAST + '[web]\nbody_timeout = "soon"\n', "web.body_timeout: expected a length of time"),
+        (LEAST + '[work]\npoll_interval = "0s"\n', "work.poll_interval: expected a length of time above zero"),
+        (LEAST + '[work]\nlease = "20s"\n', "work.lease: expected more than targets.ehr.deadline"),
+        (LEAST + '[log]\nlevel = "loud"\n', "log.level: expected one of debug, info, warning, error"),
+        ("log = 3\n" + LEAST, "log: expected a table"),
+        ('insecure_dev = "perhaps"\n' + LEAST, "insecure_dev: expected true or false"),
+        ('database = "mysql://h/d"\n' + LEAST, "database: expected sqlite:///PATH or postgresql"),
+        (
+            LEAST.replace('target = "ehr"', 'target = "south"'),
+            "sources.ehr.target: expected the name of a target (ehr)",
+        ),
+        (LEAST.replace('target = "ehr"', ""), "sources.ehr.target: expected the name of a target"),
+        (LEAST.replace('target = "ehr"', 'target = "ehr"\nzone = "Mars/Olympus"'), "sources.ehr.zone: expected a time"),
+        (LEAST.replace("[sources.ehr]", '[sources."Ehr "]').replace("ources.ehr.s", 'ources."Ehr ".s'), "sources.Ehr "),
+        (
+            LEAST.replace("https://ehr.example.org/fhir/", "ftp://ehr"),
+            "targets.ehr.base_url: expected an absolute http",
+        ),
+        (
+            LEAST.replace("https://", "https://u:p@"),
+            "targets.ehr.base_url: expected an absolute http(s) URL without cred",
+        ),
+        (LEAST.replace("https://", "http://"), "targets.ehr.base_url: expected https://"),
+        (LEAST.replace(SECRET, "s3cr3t-short"), "sources.ehr.secrets[0].value: expected a secret of 32 bytes or more"),
+        (LEAST.replace(SECRET, SECRET + "é"), "sources.ehr.secrets[0].value: expected a secret of printable ASCII"),
+        (LEAST.replace("value =", "valu ="), "sources.ehr.secrets[0].value: expected value, or value_file"),
+        (
+            LEAST.replace(f'value = "{SECRET}"', 'value_file = "gone"'),
+            "sources.ehr.secrets[0].value_file: the file cannot",
+        ),
+        (
+            LEAST.replace("[[sources.ehr.secrets]]", "[[operations]]"),
+            "sources.ehr.secrets: expected at least one secret",
+        ),
+        (
+            LEAST + f'[[operations]]\nvalue = "{SECRET}"\n',
+            "sources.ehr.secrets: expected a secret that operations does",
+        ),
+        ("this is no TOML", "is not TOML"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_its_key_with_what_was_expected(tmp_path: Path, text: str, key: str) -> None:
+    assert key in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("AFTERDOSE_WEB__PRT", "1", "web.prt: is not a setting"),
+        ("AFTERDOSE_SOURCES__EHR__SECRETS__5__VALUE", SECRET, "expected the position of an entry, from 0 to 1"),
+        ("AFTERDOSE_SOURCES__EHR__TARGET__DEEPER", "1", "AFTERDOSE_SOURCES__EHR__TARGET__DEEPER: is no setting"),
+    ],
+)
+def test_a_wrong_variable_is_refused(tmp_path: Path, variable: str, value: str, expected: str) -> None:
+    assert expected in refusal(tmp_path, LEAST, **{variable: value})
+
+
+def test_two_secrets_of_a_source_live_side_by_side_and_three_do_not(tmp_path: Path) -> None:
+    two = LEAST + f'[[sources.ehr.secrets]]\nvalue = "{OTHER}"\n'
+
+    assert len(load(tmp_path, two).sources["ehr"].secrets) == 2
+    assert "2 secrets at most" in refusal(tmp_path, two + f'[[sources.ehr.secrets]]\nvalue = "{THIRD}"\n')
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    said = refusal(tmp_path, LEAST + '[web]\nport = 0\n[log]\nlevel = "loud"\n')
+
+    assert [line.partition(":")[0] for line in said.splitlines()] == ["web.port", "log.level"]
+
+
+def test_http_to_this_machine_is_allowed_and_to_another_one_only_on_request(tmp_path: Path) -> None:
+    load(tmp_path, LEAST.replace("https://ehr.example.org", "http://127.0.0.1:8090"))
+    load(tmp_path, LEAST.replace("https://ehr.example.org", "http://localhost:8090"))
+    load(
+        tmp_path, LEAST.replace('clinic = "example"', 'clinic = "example"\nplain_http = true').replace("https", "http")
+    )
+
+
+def test_a_developers_machine_needs_no_secret_but_stays_on_loopback(tmp_path: Path) -> None:
+    without = "insecure_dev = true\n" + re.sub(r"\[\[sources.*", "", LEAST, flags=re.DOTALL)
+
+    assert load(tmp_path, without).sources["ehr"].secrets == ()
+    assert "web.host: expected a loopback address" in refusal(tmp_path, without + '[web]\nhost = "0.0.0.0"\n')
+    assert "sources.mar.secrets" in refusal(tmp_path, without + '[sources.mar]\ntarget = "ehr"\n')
+
+
+def test_the_example_file_is_the_one_the_schema_renders() -> None:
+    assert EXAMPLE.read_text() == example_toml(), "write afterdose.settings.example_toml() to docker/"
+
+
+def test_the_example_file_loads_once_its_secrets_exist(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    for number, name in enumerate(re.findall(r'_file = "(.*)"', text)):
+        (tmp_path / f"{number}").write_text(str(number) * 40)
+        text = text.replace(name, str(tmp_path / f"{number}"))
+
+    settings = load(tmp_path, text)
+
+    assert settings.sources["ehr"].secrets
+    assert settings.operations
+    assert settings.targets["ehr"].auth is not None
+
+
+def test_the_defaults_that_the_example_shows_are_the_ones_that_apply(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    for number, name in enumerate(re.findall(r'_file = "(.*)"', text)):
+        (tmp_path / f"{number}").write_text(str(number) * 40)
+        text = text.replace(name, str(tmp_path / f"{number}"))
+
+    shown, bare = load(tmp_path, text), load(tmp_path, LEAST)
+
+    assert (shown.web, shown.work, shown.log) == (bare.web, bare.work, bare.log)
+    assert shown.data_dir == bare.data_dir
