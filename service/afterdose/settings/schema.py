@@ -5,11 +5,13 @@ without a default is shown as a comment only.
 """
 
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from marshmallow import RAISE, Schema, fields, validate
 
 from afterdose.settings.fields import HEADER, BaseUrl, Duration, Location, Secret, Table, Whole, Zone
+
+_MESSAGES = {"unknown": "is not a setting", "type": "expected a table"}
 
 
 def _text(help_: str, *, one_of: tuple[str, ...] = (), **options: Any) -> fields.String:
@@ -49,10 +51,7 @@ class _Strict(Schema):
     class Meta:
         unknown = RAISE
 
-    error_messages: ClassVar[dict[str, str]] = {
-        "unknown": "is not a setting",
-        "type": "expected a table",
-    }
+    error_messages = _MESSAGES
 
 
 class SecretSchema(_Strict):
