@@ -149,6 +149,12 @@ class Gateway:
         with self._lock:
             self._faults.clear()
 
+    @property
+    def waiting(self) -> int:
+        """How many requests the faults that are left will meet."""
+        with self._lock:
+            return sum(scripted.times for scripted in self._faults)
+
     def close(self) -> None:
         """Let every pause end."""
         self._closing.set()

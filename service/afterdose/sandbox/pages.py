@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -187,14 +187,14 @@ def _zones(resource: Json | None) -> Iterator[ZoneInfo]:
             if isinstance(extension, dict) and extension.get("url") == TIMEZONE:
                 try:
                     yield ZoneInfo(str(extension.get("valueCode") or extension.get("valueString")))
-                except (OSError, ValueError):
+                except (KeyError, OSError, ValueError):
                     continue
 
 
 def _zone(appointment: Json, record: _Record) -> tzinfo:
     """The zone that the Appointment names, or else its clinic's, or else UTC."""
     places = (record.at(reference) for reference in at_path(appointment, "participant.actor.reference"))
-    return next((zone for resource in (appointment, *places) for zone in _zones(resource)), UTC)
+    return next((zone for resource in (appointment, *places) for zone in _zones(resource)), ZoneInfo("UTC"))
 
 
 def _own_zone(resource: Json) -> tzinfo | None:

@@ -26,7 +26,7 @@ class _SilentHandler(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: Any) -> None:
         """Say nothing."""
 
-    def connection_dropped(self, error: BaseException, environ: WSGIEnvironment | None = None) -> None:
+    def connection_dropped(self, error: BaseException, environ: WSGIEnvironment | None = None) -> None:  # noqa: ARG002
         """Close the socket, whether the client went away or a scripted fault cuts it off."""
         self.close_connection = True
 
@@ -114,6 +114,11 @@ class SandboxEHR:
     def clear_faults(self) -> None:
         """Forget the faults that no request has met yet."""
         self._gateway.clear()
+
+    @property
+    def faults_left(self) -> int:
+        """How many scripted faults still wait for a request."""
+        return self._gateway.waiting
 
     @property
     def requests(self) -> list[LoggedRequest]:
