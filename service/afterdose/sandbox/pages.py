@@ -218,6 +218,8 @@ def _span(period: Json, zone: tzinfo | None) -> str:
     day = start.partition(",")[0] + ","
     if end.startswith(day):
         end = end.removeprefix(day).strip()
+        written_zone = end.partition(" ")[2]
+        start = start.removesuffix(written_zone).strip()
     return " \N{EN DASH} ".join(part for part in (start, end) if part)
 
 

@@ -119,7 +119,7 @@ def test_every_request_is_logged_without_its_credentials(ehr: SandboxEHR, call: 
     assert "secret" not in str(logged)
 
 
-def test_closing_the_server_ends_its_pauses_and_its_socket() -> None:
+def test_closing_the_server_once_or_twice_ends_its_pauses_and_its_socket() -> None:
     ehr = SandboxEHR()
     ehr.fail_next("*", ".", faults.timeout(600))
     ended = threading.Event()
@@ -134,6 +134,7 @@ def test_closing_the_server_ends_its_pauses_and_its_socket() -> None:
     until = time.monotonic() + 10
     while ehr.faults_left and time.monotonic() < until:
         time.sleep(0.01)
+    ehr.close()
     ehr.close()
     assert ended.wait(10)
     with pytest.raises(requests.ConnectionError):

@@ -209,6 +209,25 @@ def test_a_period_without_a_known_zone_is_shown_in_utc(ehr: Any, zone: str | Non
 
 
 @pytest.mark.usefixtures("patient")
+def test_a_dose_is_shown_in_the_time_in_which_it_was_written(ehr: Any) -> None:
+    ehr.put(
+        {
+            "resourceType": "MedicationAdministration",
+            "id": "d",
+            "status": "completed",
+            "subject": {"reference": "Patient/p"},
+            "effectivePeriod": {"start": "2026-03-02T10:00:00-05:00", "end": "2026-03-02T10:40:00-05:00"},
+            "medicationCodeableConcept": {"coding": [{"code": "6130", "display": "ketamine"}]},
+            "dosage": {"dose": {"value": 35, "unit": "mg"}},
+        }
+    )
+    shown = page(ehr).text
+    assert "Mon 02 Mar 2026, 10:00 \N{EN DASH} 10:40 UTC-05:00" in shown
+    assert "ketamine" in shown
+    assert "35 mg" in shown
+
+
+@pytest.mark.usefixtures("patient")
 def test_the_list_of_patients_leads_to_each_of_them(ehr: Any) -> None:
     shown = page(ehr, "").text
     assert '<a href="/patients/p">Ada Example</a>' in shown
