@@ -35,7 +35,7 @@ def settle(
     """
     owned: list[list[UUID]] = [[] for _ in groups]
     for wanted, claimants in _claims(groups, known).items():
-        winner = max(claimants, key=lambda place: _right(groups[place], wanted, known, name) + (-place,))
+        winner = max(claimants, key=lambda place: (*_right(groups[place], wanted, known, name), -place))
         owned[winner].append(wanted)
     taken = {wanted for ids in owned for wanted in ids}
     settled = []

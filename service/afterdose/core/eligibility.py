@@ -1,0 +1,274 @@
+"""Psychiatric use, or anaesthesia, sedation, analgesia? The rule of ``clinical.md`` 3d with DESIGN rule 3.
+
+Ordered steps, every one leaves its reason: what the product is, hard exclusions, positive evidence,
+the dose, then what lets a person decide. Three outcomes; a plan needs the first.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import Enum, auto
+
+from afterdose.core.amounts import Amount, amount, can_be, duration, total, weight
+from afterdose.core.clinic import Clinic
+from afterdose.core.codes import Codes
+from afterdose.core.dose import Coding, Dose, Family, ProductKind, Route
+from afterdose.core.protocol import DoseEnvelope, Rules
+from afterdose.core.reasons import Eligibility, Reason
+
+_EXCLUDED_ROUTES = frozenset({Route.TOPICAL, Route.EPIDURAL, Route.OTHER})
+_VENOUS = frozenset({Route.INTRAVENOUS, Route.INTRAVENOUS_PUSH})
+_INPATIENT_CATEGORY = "inpatient"  # http://terminology.hl7.org/CodeSystem/medication-admin-category
+_NOTES = frozenset({Reason.ZONE_ASSUMED, Reason.NOT_GIVEN_METHOD})
+
+
+class Setting(Enum):
+    """Where it was given, as far as the encounter and the administration say."""
+
+    OUTPATIENT = auto()
+    EMERGENCY = auto()
+    INPATIENT = auto()
+    UNKNOWN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """Outcome of the rule for one dose session, with the reasons in the order of the steps."""
+
+    eligibility: Eligibility
+    reasons: tuple[Reason, ...]
+
+
+def assess(
+    doses: Sequence[Dose],
+    *,
+    rules: Rules,
+    codes: Codes,
+    clinic: Clinic,
+    day: date | None,
+    more: Iterable[Reason] = (),
+) -> Assessment:
+    """Judge the administrations of one dose session together.
+
+    ``day`` is the clinic's local day of the dose, None where it is not known. ``more`` are findings
+    from outside (times that cannot be worked with) that let a person decide.
+    """
+    excluded = [exclusions(dose, doses, rules, codes) for dose in doses]
+    if all(excluded):
+        return Assessment(Eligibility.NOT_ELIGIBLE, _once(reason for found in excluded for reason in found))
+    evidence = _evidence(doses, codes, clinic)
+    base = _base(doses, evidence, rules, codes)
+    if base.eligibility is Eligibility.NOT_ELIGIBLE:
+        return base
+    cautions = [reason for found in excluded for reason in found]
+    cautions += _cautions(doses, rules, codes, day)
+    cautions += more
+    notes = [Reason.ZONE_ASSUMED] if any(dose.effective.zone_assumed for dose in doses) else []
+    outcome = Eligibility.REVIEW if cautions else base.eligibility
+    return Assessment(outcome, _once([*base.reasons, *cautions, *notes]))
+
+
+def exclusions(dose: Dose, session: Sequence[Dose], rules: Rules, codes: Codes) -> tuple[Reason, ...]:
+    """The hard exclusions (step X, and the products of step G0) that hold for one administration."""
+    context, limits = dose.context, rules.exclusions
+    given = amount(dose, weight(session, rules.plausible))
+    plausible = can_be(given, rules.plausible)
+    checks = (
+        (Reason.ANAESTHETIC_PRODUCT, _is(dose, ProductKind.ANAESTHETIC_ESKETAMINE)),
+        (Reason.COMBINATION_PRODUCT, _is(dose, ProductKind.COMBINATION)),
+        (Reason.EXCLUDED_SETTING, codes.excluded_places.holds_any(context.location_types)),
+        (
+            Reason.EXCLUDED_SPECIALTY,
+            codes.excluded_specialties.holds_any(context.specialties) and not _psychiatric_reasons([dose], codes),
+        ),
+        (Reason.EXCLUDED_ROUTE, dose.route in _EXCLUDED_ROUTES and not _is(dose, ProductKind.NASAL_ESKETAMINE)),
+        (
+            Reason.ANAESTHETIC_DOSE,
+            plausible
+            and (
+                (_is_bolus(dose, limits.bolus_shorter_than) and _reaches(given, limits.bolus_mg_per_kg))
+                or (dose.route is Route.INTRAMUSCULAR and _reaches(given, limits.intramuscular_mg_per_kg))
+            ),
+        ),
+        (Reason.CONTINUOUS_INFUSION, _is_continuous(session, rules)),
+    )
+    return tuple(reason for reason, holds in checks if holds)
+
+
+def setting(doses: Iterable[Dose], codes: Codes) -> Setting:
+    """The setting of a session; emergency beats inpatient beats outpatient where members differ."""
+    found = {_setting(dose, codes) for dose in doses}
+    order = (Setting.EMERGENCY, Setting.INPATIENT, Setting.OUTPATIENT)
+    return next((one for one in order if one in found), Setting.UNKNOWN)
+
+
+def judge_dose(doses: Sequence[Dose], rules: Rules) -> Reason:
+    """How the dose stands to the envelope (step D), each route of the session for itself."""
+    verdicts = [_judge_route(route, [dose for dose in doses if dose.route is route], rules) for route in _routes(doses)]
+    order = (Reason.DOSE_IMPLAUSIBLE, Reason.ROUTE_UNKNOWN, Reason.DOSE_OUTSIDE_ENVELOPE, Reason.DOSE_MISSING)
+    return next((reason for reason in order if reason in verdicts), Reason.DOSE_WITHIN_ENVELOPE)
+
+
+def is_nasal_esketamine(dose: Dose) -> bool:
+    """Whether it is esketamine by the nasal route, said by the product or by the route."""
+    if dose.drug.family is not Family.ESKETAMINE:
+        return False
+    return dose.route is Route.NASAL or (dose.route is None and _is(dose, ProductKind.NASAL_ESKETAMINE))
+
+
+def _base(doses: Sequence[Dose], evidence: tuple[Reason, ...], rules: Rules, codes: Codes) -> Assessment:
+    if all(is_nasal_esketamine(dose) for dose in doses):
+        return Assessment(Eligibility.ELIGIBLE, (Reason.NASAL_ESKETAMINE, *evidence))
+    dose = judge_dose(doses, rules)
+    if evidence:
+        missing = dose in (Reason.DOSE_MISSING, Reason.DOSE_IMPLAUSIBLE) and not rules.dose_needed
+        good = dose is Reason.DOSE_WITHIN_ENVELOPE or missing
+        return Assessment(Eligibility.ELIGIBLE if good else Eligibility.REVIEW, (*evidence, dose))
+    where = setting(doses, codes)
+    if where is Setting.EMERGENCY:
+        return Assessment(Eligibility.NOT_ELIGIBLE, (Reason.EMERGENCY, Reason.NO_PSYCHIATRIC_EVIDENCE))
+    if where is Setting.INPATIENT:
+        return Assessment(Eligibility.NOT_ELIGIBLE, (Reason.NO_PSYCHIATRIC_EVIDENCE,))
+    return Assessment(Eligibility.REVIEW, (Reason.NO_PSYCHIATRIC_EVIDENCE, dose))
+
+
+def _evidence(doses: Sequence[Dose], codes: Codes, clinic: Clinic) -> tuple[Reason, ...]:
+    """Positive evidence (steps P2 to P4). A problem list is none: most patients of an ICU have one too."""
+    contexts = [dose.context for dose in doses]
+    enrolled = any(clinic.enrolled_protocols.intersection(one.request_protocols) for one in contexts)
+    psychiatric = any(
+        clinic.enrolled_locations.intersection(one.location_ids)
+        or codes.psychiatric_places.holds_any(one.location_types)
+        or codes.psychiatric_specialties.holds_any(one.specialties)
+        for one in contexts
+    )
+    checks = (
+        (Reason.ENROLLED_PROTOCOL, enrolled),
+        (Reason.PSYCHIATRIC_INDICATION, _psychiatric_reasons(doses, codes)),
+        (Reason.PSYCHIATRIC_SETTING, psychiatric),
+    )
+    return tuple(reason for reason, holds in checks if holds)
+
+
+def _cautions(doses: Sequence[Dose], rules: Rules, codes: Codes, day: date | None) -> list[Reason]:
+    """What lets a person decide although the use is psychiatric (step S, and what decoding found)."""
+    contexts = [dose.context for dose in doses]
+    told = [coding for dose in doses for coding in (*_reasons(dose), *dose.context.conditions)]
+    places = [coding for one in contexts for coding in (*one.location_types, *one.specialties)]
+    checks = (
+        (Reason.DRUG_CODES_CONFLICT, any(dose.drug.conflicting for dose in doses)),
+        (Reason.MEDICATION_UNRESOLVED, any(dose.drug.unresolved for dose in doses)),
+        (Reason.DRUG_BY_TEXT_ONLY, any(dose.drug.by_text for dose in doses)),
+        (Reason.STOPPED_PARTIAL_DOSE, any(dose.status == "stopped" for dose in doses)),
+        (Reason.EMERGENCY, setting(doses, codes) is Setting.EMERGENCY),
+        (Reason.PAIN_SETTING, codes.pain_settings.holds_any(places)),
+        (Reason.PATIENT_MINOR, any(_is_minor(one.birth_date, day, rules) for one in contexts)),
+        (Reason.PATIENT_DECEASED, any(one.deceased for one in contexts)),
+        (Reason.CAUTION_CONDITION, codes.caution_conditions.holds_any(told)),
+    )
+    found = [reason for reason, holds in checks if holds]
+    return found + [reason for dose in doses for reason in dose.problems if reason not in _NOTES]
+
+
+def _judge_route(route: Route | None, doses: Sequence[Dose], rules: Rules) -> Reason:
+    kilograms = weight(doses, rules.plausible)
+    amounts = [amount(dose, kilograms) for dose in doses]
+    given = total(amounts)
+    if not all(can_be(one, rules.plausible) for one in (*amounts, given)):
+        return Reason.DOSE_IMPLAUSIBLE
+    if route is None:
+        return Reason.ROUTE_UNKNOWN
+    if not given.known:
+        return Reason.DOSE_MISSING
+    envelope = rules.envelopes.get(route)
+    if envelope is None or not _lasts(doses, envelope):
+        return Reason.DOSE_OUTSIDE_ENVELOPE
+    return _compare(given, envelope)
+
+
+def _compare(given: Amount, envelope: DoseEnvelope) -> Reason:
+    """By body weight where that is known and bounded, else by the total."""
+    low, high = envelope.mg_per_kg_min, envelope.mg_per_kg_max
+    if given.mg_per_kg is not None and (low is not None or high is not None):
+        inside = (low is None or given.mg_per_kg >= low) and (high is None or given.mg_per_kg <= high)
+    elif given.mg is not None:
+        inside = envelope.total_mg_max is not None and given.mg <= envelope.total_mg_max
+    else:
+        return Reason.DOSE_MISSING
+    return Reason.DOSE_WITHIN_ENVELOPE if inside else Reason.DOSE_OUTSIDE_ENVELOPE
+
+
+def _lasts(doses: Sequence[Dose], envelope: DoseEnvelope) -> bool:
+    """Whether it ran as long as the envelope says; a duration that nobody charted is no objection."""
+    lasted = [ran for dose in doses if (ran := duration(dose)) is not None]
+    if len(lasted) < len(doses):
+        return True
+    ran = sum(lasted, timedelta())
+    low, high = envelope.duration_min, envelope.duration_max
+    return (low is None or ran >= low) and (high is None or ran <= high)
+
+
+def _is_bolus(dose: Dose, shorter_than: timedelta | None) -> bool:
+    if dose.route is Route.INTRAVENOUS_PUSH:
+        return True
+    ran = duration(dose)
+    return dose.route is Route.INTRAVENOUS and ran is not None and shorter_than is not None and ran < shorter_than
+
+
+def _is_continuous(session: Sequence[Dose], rules: Rules) -> bool:
+    """Whether the infusions of a session together run longer than a psychiatric one ever does.
+
+    A single period that is too long to be true at all says nothing: a person looks at it.
+    """
+    limit = rules.exclusions.infusion_longer_than
+    infusions = [ran for dose in session if _may_infuse(dose) and (ran := duration(dose)) is not None]
+    if limit is None or any(ran > rules.longest_administration for ran in infusions):
+        return False
+    return sum(infusions, timedelta()) > limit
+
+
+def _may_infuse(dose: Dose) -> bool:
+    return dose.route in (*_VENOUS, Route.SUBCUTANEOUS, None) and not _is(dose, ProductKind.NASAL_ESKETAMINE)
+
+
+def _reaches(given: Amount, limit: Decimal | None) -> bool:
+    return limit is not None and given.mg_per_kg is not None and given.mg_per_kg >= limit
+
+
+def _is(dose: Dose, kind: ProductKind) -> bool:
+    return dose.drug.kind is kind and not dose.drug.conflicting
+
+
+def _reasons(dose: Dose) -> tuple[Coding, ...]:
+    return (*dose.reasons, *dose.context.request_reasons)
+
+
+def _psychiatric_reasons(doses: Iterable[Dose], codes: Codes) -> bool:
+    return any(codes.psychiatric_indications.holds_any(_reasons(dose)) for dose in doses)
+
+
+def _setting(dose: Dose, codes: Codes) -> Setting:
+    known = dose.context.encounter_class
+    if known in codes.emergency_classes:
+        return Setting.EMERGENCY
+    if known in codes.outpatient_classes:
+        return Setting.OUTPATIENT
+    if known is not None or dose.category == _INPATIENT_CATEGORY:
+        return Setting.INPATIENT
+    return Setting.UNKNOWN if dose.category is None else Setting.OUTPATIENT
+
+
+def _routes(doses: Iterable[Dose]) -> list[Route | None]:
+    return list(dict.fromkeys(dose.route for dose in doses))
+
+
+def _is_minor(born: date | None, day: date | None, rules: Rules) -> bool:
+    if born is None or day is None:
+        return False
+    age = day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+    return age < rules.adult_from_years
+
+
+def _once(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    return tuple(dict.fromkeys(reasons))
