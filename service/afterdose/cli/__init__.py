@@ -1,0 +1,47 @@
+"""The command line. Each command lives in a module of its own and is imported only when it is called."""
+
+from importlib import import_module
+
+import click
+
+from afterdose.core.errors import AfterdoseError
+
+_COMMANDS = {
+    "demo": "demo",
+    "explain": "explain",
+    "migrate": "serve",
+    "plan": "plan",
+    "run": "serve",
+    "serve": "serve",
+    "settings": "serve",
+    "validate": "validate",
+    "work": "serve",
+}
+"""Command -> module of this package that defines it under the same name."""
+
+
+class _Commands(click.Group):
+    """Finds commands by name without importing the others; says our own errors in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = getattr(import_module(f"afterdose.cli.{module}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except AfterdoseError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands)
+@click.version_option(package_name="afterdose")
+def main() -> None:
+    """Plan integration care inside the plasticity window after a dose, in the EHR the staff already use."""
