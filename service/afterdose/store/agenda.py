@@ -1,0 +1,155 @@
+"""Which patient is due when, and why: one row a patient, however much arrives.
+
+Everything that makes a patient due raises the row's ``seq``. A worker that finishes sets the next due time only where
+``seq`` is still what it claimed; otherwise something arrived meanwhile and the patient is due now.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from afterdose.store.append import put_postgres, put_sqlite
+from afterdose.store.engine import Database
+from afterdose.store.leases import check_fence
+from afterdose.store.rows import AgendaEntry, AgendaRow, Claim
+from afterdose.store.schema import agenda
+from afterdose.store.wake import Wake
+
+_c = agenda.c
+
+
+class Agenda:
+    """Claims, leases and due times. All times come from the clock given to the store, or from the caller."""
+
+    def __init__(self, database: Database, wake: Wake, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._wake = wake
+        self._clock = clock
+
+    def claim(self, worker_id: str, *, lease: timedelta, now: datetime) -> Claim | None:
+        """Take the patient that has been due longest and that nobody holds; None where there is none.
+
+        Counts the attempt and raises the fence before any work is done. A lease that ran out is taken over.
+        """
+        free = sa.and_(_c.due_at <= now, sa.or_(_c.lease_until.is_(None), _c.lease_until <= now))
+        first = sa.select(_c.target, _c.patient).where(free).order_by(_c.due_at).limit(1)
+        if self._database.path is not None:
+            with self._database.reading() as connection:
+                if connection.execute(first).first() is None:
+                    return None  # without asking for the writer's lock, for which senders wait
+        with self._database.writing() as connection:
+            found = connection.execute(first.with_for_update(skip_locked=True)).first()
+            if found is None:
+                return None
+            row = connection.execute(
+                sa.update(agenda)
+                .where(_c.target == found.target, _c.patient == found.patient)
+                .values(fence=_c.fence + 1, attempts=_c.attempts + 1, lease_owner=worker_id, lease_until=now + lease)
+                .returning(_c.seq, _c.fence, _c.attempts, _c.reasons, _c.first_due_at)
+            ).one()
+        return Claim(
+            target=found.target,
+            patient=found.patient,
+            seq=row.seq,
+            fence=row.fence,
+            attempts=row.attempts,
+            reasons=tuple(row.reasons.split()),
+            first_due_at=row.first_due_at,
+        )
+
+    def renew(self, claim: Claim, lease: timedelta) -> None:
+        """Hold the claim for another ``lease`` from now. Raises LeaseLost."""
+        with self._database.writing() as connection:
+            check_fence(connection, claim)
+            connection.execute(sa.update(agenda).where(_of(claim)).values(lease_until=self._clock() + lease))
+
+    def finish(self, claim: Claim, next_due_at: datetime | None, reason: str) -> None:
+        """Give the patient back as done; ``reason`` is why it is due again at ``next_due_at`` (None: not by time).
+
+        Due now instead where something arrived since the claim. Raises LeaseLost.
+        """
+        self._give_back(claim, next_due_at, reasons=reason, first_due_at=next_due_at, attempts=0, parked=None)
+
+    def postpone(self, claim: Claim, until: datetime, error_code: str) -> None:
+        """Give the patient back as not done; try again at ``until`` (now where something arrived). Keeps attempts.
+
+        Raises LeaseLost.
+        """
+        self._give_back(claim, until, reasons=error_code)
+
+    def park(self, claim: Claim, reason: str) -> None:
+        """Give the patient up until something arrives or a person replays it. Raises LeaseLost."""
+        self._give_back(claim, None, reasons=reason, first_due_at=None, attempts=0, parked=reason)
+
+    def put(self, target: str, patient: str, due_at: datetime, reason: str) -> None:
+        """Make a patient due at ``due_at``, or earlier where it already is; ``reason`` is a code without spaces."""
+        self.put_all([AgendaEntry(target=target, patient=patient, due_at=due_at, reason=reason)])
+
+    def put_all(self, entries: Iterable[AgendaEntry]) -> None:
+        """Put many patients on the agenda in one transaction; of two wishes for one patient the earlier counts."""
+        earliest: dict[tuple[str, str], AgendaEntry] = {}
+        for entry in sorted(entries, key=lambda entry: entry.due_at):
+            earliest.setdefault((entry.target, entry.patient), entry)
+        with self._database.writing() as connection:
+            put = put_sqlite if self._database.path is not None else put_postgres
+            driver: Any = connection.connection.driver_connection
+            put(driver, earliest.values())
+        self._wake.ring()
+
+    def due_count(self, now: datetime) -> int:
+        """How many patients are due, claimed ones included."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(sa.func.count()).where(_c.due_at <= now)).scalar_one()
+
+    def oldest_due(self, now: datetime) -> datetime | None:
+        """Since when the longest-waiting due patient has been due, retries included; None where nobody is due."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(sa.func.min(_c.first_due_at)).where(_c.due_at <= now)).scalar()
+
+    def find(self, target: str, patient: str) -> AgendaRow | None:
+        """The row of one patient."""
+        with self._database.reading() as connection:
+            chosen = sa.select(agenda).where(_c.target == target, _c.patient == patient)
+            row = connection.execute(chosen).mappings().first()
+        return _row(row) if row is not None else None
+
+    def parked(self) -> list[AgendaRow]:
+        """Everyone who was given up, for the alarm and for the replay."""
+        with self._database.reading() as connection:
+            chosen = sa.select(agenda).where(_c.parked.is_not(None)).order_by(_c.target, _c.patient)
+            return [_row(row) for row in connection.execute(chosen).mappings()]
+
+    def patients(self, target: str) -> list[str]:
+        """Every patient key of a target, for a change that concerns all."""
+        with self._database.reading() as connection:
+            return list(
+                connection.execute(sa.select(_c.patient).where(_c.target == target).order_by(_c.patient)).scalars()
+            )
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep until somebody may be due: at most ``timeout`` seconds and never more than one. Whether woken."""
+        return self._wake.wait(timeout)
+
+    def _give_back(self, claim: Claim, due_at: datetime | None, *, reasons: str, **values: object) -> None:
+        now = self._clock()
+        with self._database.writing() as connection:
+            check_fence(connection, claim)
+            released = sa.update(agenda).where(_of(claim)).values(lease_owner=None, lease_until=None)
+            unchanged = released.where(_c.seq == claim.seq).values(due_at=due_at, reasons=reasons, **values)
+            if connection.execute(unchanged).rowcount:
+                return
+            # what arrived is a new piece of work: due now, with the attempts of the old one only if that failed
+            begun = {"first_due_at": now, "attempts": 0} if "attempts" in values else {}
+            connection.execute(released.values(due_at=now, parked=None, **begun))
+        self._wake.ring()
+
+
+def _of(claim: Claim) -> sa.ColumnElement[bool]:
+    return sa.and_(_c.target == claim.target, _c.patient == claim.patient)
+
+
+def _row(row: Mapping[Any, Any]) -> AgendaRow:
+    names = AgendaRow.__dataclass_fields__
+    return AgendaRow(**{name: row[name] for name in names} | {"reasons": tuple(row["reasons"].split())})

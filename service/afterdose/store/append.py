@@ -1,0 +1,289 @@
+"""Appending facts and putting their patients on the agenda, in one transaction of the driver itself.
+
+This is the path that a sender waits for, so it bypasses SQLAlchemy: a handful of prepared statements for a group of
+arrivals. What becomes of an arrival is decided once, in :func:`plan`; the functions below it differ only in how a
+database is asked.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b, sha256
+from typing import Any, NamedTuple
+
+import psycopg
+
+from afterdose.store.rows import AgendaEntry, Arrival, Receipt
+from afterdose.store.schema import instant_text, patient_key
+
+ARRIVED = "facts"
+"""The reason code of a patient about whom something was received."""
+
+
+@dataclass(slots=True)
+class Latest:
+    """The newest fact of one administration: stored (``seq``) or about to be (``place`` among the plan's new facts).
+
+    ``concerned``: every agenda key that its versions ever stood under.
+    """
+
+    version: str | None
+    content_hash: str
+    interaction: str
+    via: str
+    patient: str | None
+    concerned: set[tuple[str, str]]
+    seq: int = 0
+    place: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewFact:
+    """An arrival to store, with its hash and its patient (a delete has that of the fact before it)."""
+
+    arrival: Arrival
+    content_hash: str
+    patient: str | None
+
+
+class Answer(NamedTuple):
+    """Where the fact of an arrival stands: among the plan's new facts (``place``), else it has its ``seq`` already."""
+
+    place: int | None
+    seq: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to write for a group of arrivals, who is due because of it, and an answer for each arrival."""
+
+    new: list[NewFact]
+    due: set[tuple[str, str]]
+    answers: list[Answer]
+
+    def receipts(self, seqs: Sequence[int]) -> list[Receipt]:
+        """One receipt an arrival, given the numbers that the new facts got."""
+        return [Receipt(seq if place is None else seqs[place], duplicate) for place, seq, duplicate in self.answers]
+
+
+def plan(arrivals: Iterable[Arrival], latest: Mapping[tuple[str, str], Latest]) -> Plan:
+    """Decide which arrivals are new facts. An arrival repeats only the latest fact of its id: A, B, A is three.
+
+    A re-read is authoritative, so it is stored once even where it equals what was pushed. Everyone whom any version
+    of a new fact's administration named is due.
+    """
+    known = dict(latest)
+    new: list[NewFact] = []
+    due: set[tuple[str, str]] = set()
+    answers: list[Answer] = []
+    for arrival in arrivals:
+        administration = (arrival.source, arrival.resource_id)
+        content_hash = sha256(arrival.raw).hexdigest()
+        before = known.get(administration)
+        if before is not None and _repeats(arrival, content_hash, before):
+            answers.append(Answer(before.place, before.seq, duplicate=True))
+            continue
+        newest = _after(arrival, content_hash, before, len(new))
+        known[administration] = newest
+        answers.append(Answer(newest.place, newest.seq, duplicate=False))
+        new.append(NewFact(arrival, content_hash, newest.patient))
+        due |= newest.concerned
+    return Plan(new, due, answers)
+
+
+def _repeats(arrival: Arrival, content_hash: str, latest: Latest) -> bool:
+    return (
+        arrival.version == latest.version
+        and content_hash == latest.content_hash
+        and arrival.interaction == latest.interaction
+        and (arrival.via != "read" or latest.via == "read")
+    )
+
+
+def _after(arrival: Arrival, content_hash: str, before: Latest | None, place: int) -> Latest:
+    patient = arrival.patient
+    if before is not None and patient is None and arrival.interaction == "delete":
+        patient = before.patient
+    key = patient_key(patient, arrival.source, arrival.resource_id)
+    concerned = {(arrival.target, key)} | (before.concerned if before else set())
+    return Latest(arrival.version, content_hash, arrival.interaction, arrival.via, patient, concerned, place=place)
+
+
+# --- SQLite: many short statements cost nothing, there is no server to ask
+
+_LATEST = """
+SELECT seq, version, content_hash, interaction, via, patient FROM facts
+WHERE source = ? AND resource_id = ? ORDER BY seq DESC LIMIT 1
+"""
+_CONCERNED = "SELECT DISTINCT target, patient FROM facts WHERE source = ? AND resource_id = ?"
+_INSERT = """
+INSERT INTO facts (source, resource_id, target, patient, interaction, via, version, last_updated, content_hash,
+  received_at, raw, seq)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_PUT = """
+INSERT INTO agenda (target, patient, seq, due_at, first_due_at, reasons, attempts, fence)
+VALUES (?, ?, 1, ?, ?, ?, 0, 0)
+"""
+_ON_CONFLICT = """
+ON CONFLICT (target, patient) DO UPDATE SET
+  seq = agenda.seq + 1,
+  due_at = CASE WHEN agenda.due_at < excluded.due_at THEN agenda.due_at ELSE excluded.due_at END,
+  first_due_at =
+    CASE WHEN agenda.first_due_at < excluded.first_due_at THEN agenda.first_due_at ELSE excluded.first_due_at END,
+  reasons = CASE WHEN ' ' || agenda.reasons || ' ' LIKE '% ' || excluded.reasons || ' %' THEN agenda.reasons
+    ELSE ltrim(agenda.reasons || ' ' || excluded.reasons) END,
+  parked = NULL
+"""
+_PUT_ALL = "".join((_PUT, _ON_CONFLICT))
+
+
+def append_sqlite(
+    connection: sqlite3.Connection, arrivals: Sequence[Arrival], now: datetime, *, spare: tuple[str, str] | None = None
+) -> list[Receipt]:
+    """Append to SQLite inside the caller's transaction, which must hold the writer's lock.
+
+    ``spare``: an agenda key that stays as it is (the claim under which a worker stores what it read itself).
+    """
+    decided = plan(arrivals, _latest_sqlite(connection, arrivals))
+    if not decided.new:
+        return decided.receipts(())
+    moment = instant_text(now)
+    first = connection.execute("SELECT coalesce(max(seq), 0) + 1 FROM facts").fetchone()[0]
+    connection.executemany(_INSERT, [_row(first + i, fact, moment) for i, fact in enumerate(decided.new)])
+    connection.executemany(
+        _PUT_ALL,
+        [(target, patient, moment, moment, ARRIVED) for target, patient in decided.due if (target, patient) != spare],
+    )
+    return decided.receipts(range(first, first + len(decided.new)))
+
+
+def put_sqlite(connection: sqlite3.Connection, entries: Iterable[AgendaEntry]) -> None:
+    """Put patients on the agenda inside the caller's transaction."""
+    moments = ((entry, instant_text(entry.due_at)) for entry in entries)
+    connection.executemany(_PUT_ALL, [(entry.target, entry.patient, at, at, entry.reason) for entry, at in moments])
+
+
+def _latest_sqlite(connection: sqlite3.Connection, arrivals: Iterable[Arrival]) -> dict[tuple[str, str], Latest]:
+    found: dict[tuple[str, str], Latest] = {}
+    for administration in {(arrival.source, arrival.resource_id) for arrival in arrivals}:
+        row = connection.execute(_LATEST, administration).fetchone()
+        if row is not None:
+            named = connection.execute(_CONCERNED, administration).fetchall()
+            found[administration] = _latest(administration, row, named)
+    return found
+
+
+def _row(seq: int, fact: NewFact, moment: str) -> tuple[object, ...]:
+    a = fact.arrival
+    last_updated = instant_text(a.last_updated) if a.last_updated is not None else None
+    head = (a.source, a.resource_id, a.target, fact.patient, a.interaction, a.via, a.version)
+    return (*head, last_updated, fact.content_hash, moment, a.raw, seq)
+
+
+def _latest(administration: tuple[str, str], row: Sequence[Any], named: Iterable[Sequence[Any]]) -> Latest:
+    seq, version, content_hash, interaction, via, patient = row
+    concerned = {(target, patient_key(each, *administration)) for target, each in named}
+    return Latest(version, content_hash, interaction, via, patient, concerned, seq=seq)
+
+
+# --- PostgreSQL: one statement a step for the whole group, because each costs a round trip
+
+_PG_LOCK = "SELECT pg_advisory_xact_lock(number) FROM unnest(%s::bigint[]) AS number"
+_PG_LATEST = """
+SELECT wanted.source, wanted.resource_id, newest.*, (
+  SELECT jsonb_agg(DISTINCT jsonb_build_array(named.target, named.patient)) FROM facts AS named
+  WHERE named.source = wanted.source AND named.resource_id = wanted.resource_id)
+FROM unnest(%s::text[], %s::text[]) AS wanted (source, resource_id)
+CROSS JOIN LATERAL (
+  SELECT seq, version, content_hash, interaction, via, patient FROM facts
+  WHERE facts.source = wanted.source AND facts.resource_id = wanted.resource_id
+  ORDER BY seq DESC LIMIT 1) AS newest
+"""
+_PG_INSERT = """
+INSERT INTO facts (source, resource_id, target, patient, interaction, via, version, last_updated, content_hash,
+  received_at, raw)
+SELECT source, resource_id, target, patient, interaction, via, version, last_updated, content_hash, %s, raw
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[],
+  %s::text[], %b::bytea[]) WITH ORDINALITY AS new (source, resource_id, target, patient, interaction, via, version,
+  last_updated, content_hash, raw, place)
+ORDER BY place RETURNING seq
+"""
+_PG_PUT = """
+INSERT INTO agenda (target, patient, seq, due_at, first_due_at, reasons, attempts, fence)
+SELECT target, patient, 1, due_at, due_at, reason, 0, 0
+FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::text[]) AS new (target, patient, due_at, reason)
+"""
+_PG_PUT_ALL = "".join((_PG_PUT, _ON_CONFLICT.replace("%", "%%")))
+
+
+def lock_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> None:
+    """Keep every other writer of these administrations out until the transaction ends, always in the same order.
+
+    Only so is the order of ``seq`` within one id the order of commits, and two hosts cannot both find an arrival new.
+    """
+    numbers = sorted({_lock_number(arrival) for arrival in arrivals})
+    connection.execute(_PG_LOCK, [numbers], prepare=True)
+
+
+def append_postgres(
+    connection: psycopg.Connection[Any],
+    arrivals: Sequence[Arrival],
+    now: datetime,
+    *,
+    spare: tuple[str, str] | None = None,
+) -> list[Receipt]:
+    """Append to PostgreSQL inside the caller's transaction, which must hold :func:`lock_postgres`."""
+    decided = plan(arrivals, _latest_postgres(connection, arrivals))
+    if not decided.new:
+        return decided.receipts(())
+    inserted = connection.execute(_PG_INSERT, [now, *_columns(decided.new)], prepare=True)
+    put_postgres(
+        connection,
+        [
+            AgendaEntry(target=target, patient=patient, due_at=now, reason=ARRIVED)
+            for target, patient in decided.due
+            if (target, patient) != spare
+        ],
+    )
+    return decided.receipts([seq for (seq,) in inserted.fetchall()])
+
+
+def put_postgres(connection: psycopg.Connection[Any], entries: Iterable[AgendaEntry]) -> None:
+    """Put patients on the agenda inside the caller's transaction; rows are locked in the order of their keys."""
+    rows = sorted((entry.target, entry.patient, entry.due_at, entry.reason) for entry in entries)
+    if rows:
+        connection.execute(_PG_PUT_ALL, [list(column) for column in zip(*rows, strict=True)], prepare=True)
+
+
+def _latest_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> dict[tuple[str, str], Latest]:
+    administrations = list({(arrival.source, arrival.resource_id) for arrival in arrivals})
+    columns = [list(column) for column in zip(*administrations, strict=True)]
+    rows = connection.execute(_PG_LATEST, columns, prepare=True).fetchall()
+    return {(row[0], row[1]): _latest((row[0], row[1]), row[2:8], row[8]) for row in rows}
+
+
+def _columns(facts: Sequence[NewFact]) -> list[list[object]]:
+    rows = [
+        (
+            fact.arrival.source,
+            fact.arrival.resource_id,
+            fact.arrival.target,
+            fact.patient,
+            fact.arrival.interaction,
+            fact.arrival.via,
+            fact.arrival.version,
+            fact.arrival.last_updated,
+            fact.content_hash,
+            fact.arrival.raw,
+        )
+        for fact in facts
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _lock_number(arrival: Arrival) -> int:
+    digest = blake2b(f"{arrival.source}\0{arrival.resource_id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)

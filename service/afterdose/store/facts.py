@@ -1,0 +1,84 @@
+"""What was received, version by version."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from afterdose.core.dose import DoseKey
+from afterdose.store.append import append_postgres, append_sqlite, lock_postgres
+from afterdose.store.engine import Database
+from afterdose.store.leases import check_fence
+from afterdose.store.rows import Arrival, Claim, Fact, Receipt
+from afterdose.store.schema import facts
+
+
+class Facts:
+    """Received versions of administrations. Arrivals of senders come in through the committer."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def history(self, target: str, patient: str) -> dict[DoseKey, list[Fact]]:
+        """All versions, in order of receipt, of every administration of which any version named this patient.
+
+        For a pseudo key ``~source/id``: of that one administration.
+        """
+        if patient.startswith("~"):
+            source, _, resource_id = patient[1:].rpartition("/")
+            chosen = sa.and_(facts.c.source == source, facts.c.resource_id == resource_id, facts.c.target == target)
+        else:
+            named = sa.select(facts.c.source, facts.c.resource_id).where(
+                facts.c.target == target, facts.c.patient == patient
+            )
+            chosen = sa.tuple_(facts.c.source, facts.c.resource_id).in_(named)
+        versions: dict[DoseKey, list[Fact]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(sa.select(facts).where(chosen).order_by(facts.c.seq)).mappings():
+                fact = _fact(row)
+                versions.setdefault(fact.key, []).append(fact)
+        return versions
+
+    def latest(self, source: str, resource_id: str) -> Fact | None:
+        """The newest fact of an administration, None where nothing was ever received."""
+        statement = (
+            sa.select(facts)
+            .where(facts.c.source == source, facts.c.resource_id == resource_id)
+            .order_by(facts.c.seq.desc())
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(statement).mappings().first()
+        return _fact(row) if row is not None else None
+
+    def record_read(self, claim: Claim, arrival: Arrival) -> Receipt:
+        """Store what an authoritative re-read answered (``via="read"``; a delete where the EHR has it no more).
+
+        Puts other patients whom the administration names or named on the agenda, but not the claimed one: its
+        worker knows. Raises LeaseLost.
+        """
+        if arrival.via != "read":
+            raise ValueError("only a re-read is stored under a claim")
+        with self._database.writing() as connection:
+            if self._database.path is None:
+                lock_postgres(_driver(connection), [arrival])
+            check_fence(connection, claim)
+            append = append_sqlite if self._database.path is not None else append_postgres
+            spare = (claim.target, claim.patient)
+            return append(_driver(connection), [arrival], self._clock(), spare=spare)[0]
+
+    def count(self) -> int:
+        """How many facts are stored."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(facts)).scalar_one()
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
+
+
+def _fact(row: Mapping[Any, Any]) -> Fact:
+    return Fact(**row)

@@ -1,0 +1,70 @@
+"""What we intend to have, and have, in the EHR."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from afterdose.core.care import ArtifactKey, ArtifactKind, Standing
+from afterdose.store.engine import Database
+from afterdose.store.leases import check_fence, check_owner
+from afterdose.store.rows import Claim, LedgerRow
+from afterdose.store.schema import ledger
+from afterdose.store.upsert import upsert
+
+
+class Ledger:
+    """One row an artifact and patient; written only under a claim."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def load(self, target: str, patient: str) -> list[LedgerRow]:
+        """Every artifact of a patient, in the order of their keys."""
+        chosen = (
+            sa.select(ledger)
+            .where(ledger.c.target == target, ledger.c.patient == patient)
+            .order_by(ledger.c.kind, ledger.c.subject, ledger.c.generation)
+        )
+        with self._database.reading() as connection:
+            return [_row(row) for row in connection.execute(chosen).mappings()]
+
+    def intend(self, claim: Claim, row: LedgerRow) -> LedgerRow:
+        """Store that a write of this artifact begins, before its first byte leaves: counts it, with its time.
+
+        Returns the row as stored. Raises LeaseLost.
+        """
+        return self._save(claim, replace(row, attempts=row.attempts + 1, sent_at=self._clock()))
+
+    def record(self, claim: Claim, row: LedgerRow) -> LedgerRow:
+        """Store how an artifact stands now. Returns the row as stored. Raises LeaseLost."""
+        return self._save(claim, row)
+
+    def _save(self, claim: Claim, row: LedgerRow) -> LedgerRow:
+        check_owner(claim, row.target, row.patient)
+        saved = replace(row, updated_at=self._clock())
+        with self._database.writing() as connection:
+            check_fence(connection, claim)
+            upsert(connection, ledger, [_columns(saved)])
+        return saved
+
+
+def _columns(row: LedgerRow) -> dict[str, object]:
+    columns = asdict(row)
+    del columns["key"]
+    return columns | {
+        "kind": row.key.kind.value,
+        "subject": row.key.subject,
+        "generation": row.key.generation,
+        "standing": row.standing.value,
+        "elements": dict(row.elements),
+    }
+
+
+def _row(row: Mapping[Any, Any]) -> LedgerRow:
+    columns = dict(row)
+    key = ArtifactKey(ArtifactKind(columns.pop("kind")), columns.pop("subject"), columns.pop("generation"))
+    return LedgerRow(**columns | {"key": key, "standing": Standing(row["standing"])})

@@ -1,0 +1,31 @@
+"""Bringing a database to the schema of this program."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from afterdose.store.engine import Database
+
+_LOCK = 0x61667464
+"""Advisory lock of PostgreSQL that keeps two migrations apart: "aftd"."""
+
+
+def migrate(url: str) -> None:
+    """Apply every migration that is missing, making the database file first where there is none (SQLite).
+
+    All in one transaction: it happens whole or not at all. Safe to run again and from several hosts at once. Raises
+    StoreBusy or StoreUnusable.
+    """
+    database = Database(url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    try:
+        with database.writing() as connection:
+            if database.path is None:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        database.close()

@@ -1,0 +1,153 @@
+"""The first schema."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+INSTANT = sa.DateTime(timezone=True).with_variant(sa.String(27), "sqlite")
+SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Make every table."""
+    op.create_table(
+        "facts",
+        sa.Column(
+            "seq", SERIAL, sa.Identity(), nullable=False, comment="order of receipt; within one id also of commit"
+        ),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("resource_id", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column(
+            "patient", sa.Text(), comment="Patient id in the target; NULL where the subject could not be resolved"
+        ),
+        sa.Column("interaction", sa.Text(), nullable=False, comment="upsert, delete"),
+        sa.Column("via", sa.Text(), nullable=False, comment="push, poll, read (an authoritative re-read)"),
+        sa.Column("version", sa.Text(), comment="meta.versionId"),
+        sa.Column("last_updated", INSTANT, comment="meta.lastUpdated"),
+        sa.Column("content_hash", sa.Text(), nullable=False, comment="SHA-256 of raw, hexadecimal"),
+        sa.Column("received_at", INSTANT, nullable=False),
+        sa.Column("raw", sa.LargeBinary(), nullable=False, comment="what was received; empty for a delete"),
+        sa.PrimaryKeyConstraint("seq", name="pk_facts"),
+    )
+    op.create_index("ix_facts_administration", "facts", ["source", "resource_id", "seq"])
+    op.create_index("ix_facts_patient", "facts", ["target", "patient"])
+    op.create_table(
+        "agenda",
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("patient", sa.Text(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False, comment="rises with everything that makes the patient due"),
+        sa.Column("due_at", INSTANT, comment="NULL = only when something arrives"),
+        sa.Column(
+            "first_due_at", INSTANT, comment="since when this piece of work has been due; kept while it is retried"
+        ),
+        sa.Column("reasons", sa.Text(), nullable=False, comment="codes of why it is due, separated by spaces"),
+        sa.Column(
+            "attempts", sa.Integer(), nullable=False, comment="claims since the last finish; counted before the work"
+        ),
+        sa.Column("fence", sa.BigInteger(), nullable=False, comment="number of the newest claim"),
+        sa.Column("lease_owner", sa.Text()),
+        sa.Column("lease_until", INSTANT),
+        sa.Column(
+            "parked", sa.Text(), comment="code of why it was given up until something arrives or a person replays it"
+        ),
+        sa.PrimaryKeyConstraint("target", "patient", name="pk_agenda"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_agenda_due_at", "agenda", ["due_at"])
+    op.create_table(
+        "ledger",
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("patient", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False, comment="ArtifactKey.kind"),
+        sa.Column("subject", sa.Uuid(), nullable=False, comment="ArtifactKey.subject: course or dose session"),
+        sa.Column("generation", sa.Integer(), nullable=False, autoincrement=False),
+        sa.Column("identifier", sa.Uuid(), nullable=False),
+        sa.Column("resource_type", sa.Text(), nullable=False),
+        sa.Column("ehr_id", sa.Text()),
+        sa.Column("etag", sa.Text()),
+        sa.Column("standing", sa.Text(), nullable=False),
+        sa.Column("ehr_status", sa.Text()),
+        sa.Column("booked", sa.Boolean(), nullable=False),
+        sa.Column("was_active", sa.Boolean(), nullable=False),
+        sa.Column("desired_hash", sa.Text()),
+        sa.Column("elements", sa.JSON(), nullable=False, comment="element -> fingerprint of what the EHR returned"),
+        sa.Column("sent_at", INSTANT),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("updated_at", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("target", "patient", "kind", "subject", "generation", name="pk_ledger"),
+    )
+    op.create_table(
+        "outcomes",
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("patient", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("resource_id", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("reasons", sa.JSON(), nullable=False),
+        sa.Column("session_id", sa.Uuid()),
+        sa.Column("course_id", sa.Uuid()),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("next_look", INSTANT),
+        sa.Column("updated_at", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("target", "patient", "source", "resource_id", name="pk_outcomes"),
+    )
+    op.create_index("ix_outcomes_administration", "outcomes", ["source", "resource_id"])
+    op.create_table(
+        "memberships",
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("patient", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("resource_id", sa.Text(), nullable=False),
+        sa.Column("session_id", sa.Uuid(), nullable=False),
+        sa.Column("course_id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("target", "patient", "source", "resource_id", name="pk_memberships"),
+    )
+    op.create_table(
+        "reviews",
+        sa.Column("id", SERIAL, sa.Identity(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("patient", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False, comment="of the founding administration"),
+        sa.Column("resource_id", sa.Text(), nullable=False, comment="of the founding administration"),
+        sa.Column("administrations", sa.JSON(), nullable=False),
+        sa.Column("reasons", sa.JSON(), nullable=False),
+        sa.Column("due", INSTANT),
+        sa.Column("opened_at", INSTANT, nullable=False),
+        sa.Column("closed_at", INSTANT),
+        sa.Column("closed_by", sa.Text(), comment="the person who resolved it; NULL where it was no longer needed"),
+        sa.PrimaryKeyConstraint("id", name="pk_reviews"),
+    )
+    op.create_index("ix_reviews_administration", "reviews", ["source", "resource_id"])
+    op.create_index("ix_reviews_patient", "reviews", ["target", "patient"])
+    op.create_table(
+        "audit",
+        sa.Column("id", SERIAL, sa.Identity(), nullable=False),
+        sa.Column("at", INSTANT, nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False, comment="C, R, U, D or E, as AuditEvent.action"),
+        sa.Column("entity_type", sa.Text(), nullable=False),
+        sa.Column("entity_id", sa.Text()),
+        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text()),
+        sa.Column("patient", sa.Text()),
+        sa.PrimaryKeyConstraint("id", name="pk_audit"),
+    )
+    op.create_table(
+        "quarantine",
+        sa.Column("id", SERIAL, sa.Identity(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("received_at", INSTANT, nullable=False),
+        sa.Column("media_type", sa.Text()),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False, comment="bytes of body"),
+        sa.Column("problems", sa.JSON(), nullable=False),
+        sa.Column(
+            "dropped", sa.BigInteger(), nullable=False, comment="entries dropped for lack of room, ever, until this one"
+        ),
+        sa.PrimaryKeyConstraint("id", name="pk_quarantine"),
+    )

@@ -1,0 +1,88 @@
+"""Questions to a person: opened while a decision needs them, closed when it does not any more or a person answered."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from afterdose.core.care import ReviewItem
+from afterdose.core.dose import DoseKey
+from afterdose.core.reasons import Reason
+from afterdose.store.engine import Database
+from afterdose.store.leases import check_fence
+from afterdose.store.rows import Claim, ReviewRow
+from afterdose.store.schema import reviews
+
+_c = reviews.c
+
+
+class Reviews:
+    """One open review an administration that founds one."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def sync(self, claim: Claim, items: Sequence[ReviewItem]) -> None:
+        """Open what is new, bring up to date what is open, close what is not wanted any more. Raises LeaseLost.
+
+        What a person resolved stays resolved while the same administrations are asked about for the same reasons.
+        """
+        now = self._clock()
+        mine = sa.select(reviews).where(_c.target == claim.target, _c.patient == claim.patient).order_by(_c.id)
+        with self._database.writing() as connection:
+            check_fence(connection, claim)
+            newest = {row.founder: row for row in map(_row, connection.execute(mine).mappings())}
+            for item in items:
+                row = newest.pop(item.founder, None)
+                if row is not None and row.closed_at is None:
+                    connection.execute(sa.update(reviews).where(_c.id == row.id).values(_question(item)))
+                elif row is None or row.closed_by is None or _asks_more(item, row):
+                    owner = {"target": claim.target, "patient": claim.patient, "opened_at": now}
+                    founder = {"source": item.founder.source, "resource_id": item.founder.id}
+                    connection.execute(sa.insert(reviews).values(owner | founder | _question(item)))
+            unwanted = [row.id for row in newest.values() if row.closed_at is None]
+            connection.execute(sa.update(reviews).where(_c.id.in_(unwanted)).values(closed_at=now))
+
+    def resolve(self, review_id: int, person: str) -> bool:
+        """A person answered. Returns whether the review was still open."""
+        statement = sa.update(reviews).where(_c.id == review_id, _c.closed_at.is_(None))
+        with self._database.writing() as connection:
+            return connection.execute(statement.values(closed_at=self._clock(), closed_by=person)).rowcount == 1
+
+    def open(self, limit: int) -> list[ReviewRow]:
+        """Open reviews, the most urgent first, those without a deadline last."""
+        urgency = (_c.due.is_(None), _c.due, _c.opened_at, _c.id)
+        chosen = sa.select(reviews).where(_c.closed_at.is_(None)).order_by(*urgency).limit(limit)
+        with self._database.reading() as connection:
+            return [_row(row) for row in connection.execute(chosen).mappings()]
+
+    def find(self, source: str, resource_id: str) -> ReviewRow | None:
+        """The newest review that an administration founded, open or closed."""
+        chosen = (
+            sa.select(reviews).where(_c.source == source, _c.resource_id == resource_id).order_by(_c.id.desc()).limit(1)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(chosen).mappings().first()
+        return _row(row) if row is not None else None
+
+
+def _asks_more(item: ReviewItem, row: ReviewRow) -> bool:
+    return (set(item.administrations), set(item.reasons)) != (set(row.administrations), set(row.reasons))
+
+
+def _question(item: ReviewItem) -> dict[str, object]:
+    return {
+        "administrations": [[key.source, key.id] for key in item.administrations],
+        "reasons": [reason.value for reason in item.reasons],
+        "due": item.due,
+    }
+
+
+def _row(row: Mapping[Any, Any]) -> ReviewRow:
+    columns = dict(row)
+    founder = DoseKey(columns.pop("source"), columns.pop("resource_id"))
+    administrations = tuple(DoseKey(source, id_) for source, id_ in row["administrations"])
+    reasons = tuple(Reason(reason) for reason in row["reasons"])
+    return ReviewRow(**columns | {"founder": founder, "administrations": administrations, "reasons": reasons})

@@ -1,0 +1,194 @@
+"""The values that go into the store and come out of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from afterdose.core.care import ArtifactKey, Standing
+from afterdose.core.dose import DoseKey
+from afterdose.core.errors import Problem
+from afterdose.core.reasons import Outcome, Reason
+
+Interaction = Literal["upsert", "delete"]
+Via = Literal["push", "poll", "read"]
+"""How it came: sent to us, found by the sweep, or an authoritative re-read by the worker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One received version of a MedicationAdministration (or its deletion), not stored yet.
+
+    ``target``: the EHR in which ``patient`` is a Patient id; ``patient`` is None where the subject could not be
+    resolved, and for a delete that names none. ``raw``: the bytes as received, empty for a delete.
+    """
+
+    source: str
+    resource_id: str
+    target: str
+    patient: str | None
+    interaction: Interaction = "upsert"
+    via: Via = "push"
+    version: str | None = None
+    last_updated: datetime | None = None
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact(Arrival):
+    """An arrival as stored. ``seq`` rises in the order of receipt; ``content_hash`` is the SHA-256 of ``raw``.
+
+    A delete that names no patient carries the patient of the fact before it.
+    """
+
+    seq: int
+    content_hash: str
+    received_at: datetime
+
+    @property
+    def key(self) -> DoseKey:
+        """The administration of which this is a version."""
+        return DoseKey(self.source, self.resource_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The durable answer to an arrival: the fact that holds it. ``duplicate``: it was the latest fact already."""
+
+    seq: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgendaEntry:
+    """Wish to look at a patient at ``due_at``; ``reason`` is a code without spaces."""
+
+    target: str
+    patient: str
+    due_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgendaRow:
+    """One patient of the agenda. ``due_at`` None: only when something arrives; ``parked``: code of why it was given
+    up until something arrives or a person replays it."""
+
+    target: str
+    patient: str
+    seq: int
+    due_at: datetime | None
+    first_due_at: datetime | None
+    reasons: tuple[str, ...]
+    attempts: int
+    lease_owner: str | None
+    lease_until: datetime | None
+    parked: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to work on one patient until the lease ends or another worker takes over.
+
+    ``seq`` is how far the agenda had come; ``attempts`` includes this one; ``first_due_at``: since when the work
+    has been due (start of the retrying time).
+    """
+
+    target: str
+    patient: str
+    seq: int
+    fence: int
+    attempts: int
+    reasons: tuple[str, ...]
+    first_due_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """What we intend to have, or have, in the EHR for one artifact.
+
+    ``identifier``: the value by which it is found in the EHR. ``desired_hash``: of what we last wanted.
+    ``elements``: for each top-level element that we own, the fingerprint of what the EHR returned after our write.
+    ``sent_at``: when a write was last begun; ``attempts``: writes begun. ``updated_at`` is set by the store.
+    """
+
+    target: str
+    patient: str
+    key: ArtifactKey
+    identifier: UUID
+    resource_type: str
+    standing: Standing
+    ehr_id: str | None = None
+    etag: str | None = None
+    ehr_status: str | None = None
+    booked: bool = False
+    was_active: bool = False
+    desired_hash: str | None = None
+    elements: Mapping[str, str] = field(default_factory=dict)
+    sent_at: datetime | None = None
+    attempts: int = 0
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeRow:
+    """What became of one administration. ``details`` is JSON for the pages; ``next_look``: None = when facts change.
+
+    ``updated_at`` is set by the store.
+    """
+
+    target: str
+    patient: str
+    key: DoseKey
+    outcome: Outcome
+    reasons: tuple[Reason, ...] = ()
+    session_id: UUID | None = None
+    course_id: UUID | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+    next_look: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewRow:
+    """One question to a person. ``closed_by``: the person who resolved it, None where it was no longer needed."""
+
+    id: int
+    target: str
+    patient: str
+    founder: DoseKey
+    administrations: tuple[DoseKey, ...]
+    reasons: tuple[Reason, ...]
+    due: datetime | None
+    opened_at: datetime
+    closed_at: datetime | None
+    closed_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One thing done with patient data, in the shape of FHIR's AuditEvent; ``action`` is C, R, U, D or E.
+
+    ``entity_type`` and ``entity_id`` name a resource; nothing of its content is ever kept here.
+    """
+
+    actor: str
+    action: Literal["C", "R", "U", "D", "E"]
+    entity_type: str
+    entity_id: str | None
+    outcome: str
+    target: str | None = None
+    patient: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Bytes of an authenticated sender that were refused, kept for a person to look at."""
+
+    id: int
+    source: str
+    received_at: datetime
+    media_type: str | None
+    body: bytes
+    problems: tuple[Problem, ...]

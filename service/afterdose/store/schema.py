@@ -1,0 +1,215 @@
+"""The tables. Alembic migrations make them; a test holds migrations and this file equal on both databases.
+
+Instants are aware UTC datetimes with microseconds, in and out. A patient key is the Patient id in the target EHR, or
+``~source/id`` of the administration while its patient is not resolved (``~`` and ``/`` cannot stand in a FHIR id).
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+REVISION = "0001"
+"""The Alembic revision that this file describes."""
+
+_INSTANT_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+_INSTANT_LENGTH = 27
+
+
+def instant_text(moment: datetime) -> str:
+    """An aware datetime as fixed-width UTC text, so that text order is time order."""
+    if moment.tzinfo is None:
+        raise ValueError("an instant needs an offset")
+    return moment.astimezone(UTC).strftime(_INSTANT_FORMAT).rjust(_INSTANT_LENGTH, "0")
+
+
+def instant_of(text: str) -> datetime:
+    """The inverse of :func:`instant_text`."""
+    return datetime.fromisoformat(text)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime: timestamptz on PostgreSQL, fixed-width text on SQLite (which has no such type)."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text on SQLite."""
+        as_text = dialect.name == "sqlite"
+        stored: TypeEngine[Any] = sa.String(_INSTANT_LENGTH) if as_text else sa.DateTime(timezone=True)
+        return dialect.type_descriptor(stored)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> object:
+        """Refuse naive datetimes; UTC out."""
+        if value is None:
+            return None
+        return instant_text(value) if dialect.name == "sqlite" else _utc(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Aware UTC in."""
+        if value is None:
+            return None
+        return instant_of(value) if dialect.name == "sqlite" else _utc(value)
+
+
+def _utc(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("an instant needs an offset")
+    return value.astimezone(UTC)
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Serial = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""A number that the database counts up; SQLite only does so for its INTEGER."""
+
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column(
+        "seq", _Serial, sa.Identity(), primary_key=True, comment="order of receipt; within one id also of commit"
+    ),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("resource_id", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("patient", sa.Text, comment="Patient id in the target; NULL where the subject could not be resolved"),
+    sa.Column("interaction", sa.Text, nullable=False, comment="upsert, delete"),
+    sa.Column("via", sa.Text, nullable=False, comment="push, poll, read (an authoritative re-read)"),
+    sa.Column("version", sa.Text, comment="meta.versionId"),
+    sa.Column("last_updated", Instant, comment="meta.lastUpdated"),
+    sa.Column("content_hash", sa.Text, nullable=False, comment="SHA-256 of raw, hexadecimal"),
+    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False, comment="what was received; empty for a delete"),
+    sa.Index("ix_facts_administration", "source", "resource_id", "seq"),
+    sa.Index("ix_facts_patient", "target", "patient"),
+)
+
+agenda = sa.Table(
+    "agenda",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("patient", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False, comment="rises with everything that makes the patient due"),
+    sa.Column("due_at", Instant, comment="NULL = only when something arrives"),
+    sa.Column("first_due_at", Instant, comment="since when this piece of work has been due; kept while it is retried"),
+    sa.Column("reasons", sa.Text, nullable=False, comment="codes of why it is due, separated by spaces"),
+    sa.Column("attempts", sa.Integer, nullable=False, comment="claims since the last finish; counted before the work"),
+    sa.Column("fence", sa.BigInteger, nullable=False, comment="number of the newest claim"),
+    sa.Column("lease_owner", sa.Text),
+    sa.Column("lease_until", Instant),
+    sa.Column("parked", sa.Text, comment="code of why it was given up until something arrives or a person replays it"),
+    sa.Index("ix_agenda_due_at", "due_at"),
+    sqlite_with_rowid=False,
+)
+
+ledger = sa.Table(
+    "ledger",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("patient", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True, comment="ArtifactKey.kind"),
+    sa.Column("subject", sa.Uuid, primary_key=True, comment="ArtifactKey.subject: course or dose session"),
+    sa.Column("generation", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("identifier", sa.Uuid, nullable=False),
+    sa.Column("resource_type", sa.Text, nullable=False),
+    sa.Column("ehr_id", sa.Text),
+    sa.Column("etag", sa.Text),
+    sa.Column("standing", sa.Text, nullable=False),
+    sa.Column("ehr_status", sa.Text),
+    sa.Column("booked", sa.Boolean, nullable=False),
+    sa.Column("was_active", sa.Boolean, nullable=False),
+    sa.Column("desired_hash", sa.Text),
+    sa.Column("elements", sa.JSON, nullable=False, comment="element -> fingerprint of what the EHR returned"),
+    sa.Column("sent_at", Instant),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("updated_at", Instant, nullable=False),
+)
+
+outcomes = sa.Table(
+    "outcomes",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("patient", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("resource_id", sa.Text, primary_key=True),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("session_id", sa.Uuid),
+    sa.Column("course_id", sa.Uuid),
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("next_look", Instant),
+    sa.Column("updated_at", Instant, nullable=False),
+    sa.Index("ix_outcomes_administration", "source", "resource_id"),
+)
+
+memberships = sa.Table(
+    "memberships",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("patient", sa.Text, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("resource_id", sa.Text, primary_key=True),
+    sa.Column("session_id", sa.Uuid, nullable=False),
+    sa.Column("course_id", sa.Uuid, nullable=False),
+)
+
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    sa.Column("id", _Serial, sa.Identity(), primary_key=True),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("patient", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False, comment="of the founding administration"),
+    sa.Column("resource_id", sa.Text, nullable=False, comment="of the founding administration"),
+    sa.Column("administrations", sa.JSON, nullable=False),
+    sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("due", Instant),
+    sa.Column("opened_at", Instant, nullable=False),
+    sa.Column("closed_at", Instant),
+    sa.Column("closed_by", sa.Text, comment="the person who resolved it; NULL where it was no longer needed"),
+    sa.Index("ix_reviews_patient", "target", "patient"),
+    sa.Index("ix_reviews_administration", "source", "resource_id"),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", _Serial, sa.Identity(), primary_key=True),
+    sa.Column("at", Instant, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False, comment="C, R, U, D or E, as AuditEvent.action"),
+    sa.Column("entity_type", sa.Text, nullable=False),
+    sa.Column("entity_id", sa.Text),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Column("target", sa.Text),
+    sa.Column("patient", sa.Text),
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    sa.Column("id", _Serial, sa.Identity(), primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("received_at", Instant, nullable=False),
+    sa.Column("media_type", sa.Text),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False, comment="bytes of body"),
+    sa.Column("problems", sa.JSON, nullable=False),
+    sa.Column(
+        "dropped", sa.BigInteger, nullable=False, comment="entries dropped for lack of room, ever, until this one"
+    ),
+)
+
+
+def patient_key(patient: str | None, source: str, resource_id: str) -> str:
+    """Under which key of the agenda an administration stands."""
+    return patient if patient is not None else f"~{source}/{resource_id}"
