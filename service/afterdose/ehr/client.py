@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from afterdose.core.errors import EhrError, EhrRefused
 from afterdose.ehr import answers, wire
 from afterdose.ehr.answers import Found, Page, Resource, Written
 from afterdose.ehr.auth import StaticHeader
 from afterdose.ehr.capabilities import Capabilities, decode_capabilities
-from afterdose.ehr.outbound import Destination, Outbound
+from afterdose.ehr.outbound import Outbound
+from afterdose.ehr.target import Target
 from afterdose.ehr.wire import Answer, Parameters, Request, TransactionEntry
 
 CAPABILITIES_KEPT_FOR = timedelta(hours=24)
@@ -21,26 +22,6 @@ MAX_PAGES = 50
 
 OnCall = Callable[[str, str, int | None, timedelta], None]
 """Told of every call: method, path without ids, status (None: no whole answer), duration. Never patient data."""
-
-
-class Secret(Protocol):
-    """A header that authenticates, as the settings hold it."""
-
-    @property
-    def header(self) -> str:
-        """Its name."""
-
-    @property
-    def value(self) -> str:
-        """Its secret."""
-
-
-class Target(Destination, Protocol):
-    """The part of a target's settings that a client needs."""
-
-    @property
-    def auth(self) -> Secret | None:
-        """How requests are authenticated, if they are."""
 
 
 def _ignore(method: str, template: str, status: int | None, duration: timedelta) -> None:

@@ -14,10 +14,8 @@ import socket
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import timedelta
 from http.cookiejar import DefaultCookiePolicy
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import requests
 import urllib3
@@ -28,6 +26,7 @@ from urllib3.util import Url, parse_url
 
 from afterdose.core.errors import BadSettings, EhrAmbiguous, EhrError, EhrRefused, EhrUnavailable
 from afterdose.ehr.auth import Authentication
+from afterdose.ehr.target import Destination
 from afterdose.ehr.wire import Answer, Request
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -35,42 +34,6 @@ _CHUNK = 65_536
 
 # urllib3 logs whole URLs, and a URL holds the id of a patient.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
-
-
-class Destination(Protocol):
-    """Where requests go and how long they may take: the part of a target's settings that matters here."""
-
-    @property
-    def base_url(self) -> str:
-        """The FHIR base; scheme, host, port and path prefix of everything that is sent."""
-
-    @property
-    def timeout_connect(self) -> timedelta:
-        """For TCP and TLS to stand."""
-
-    @property
-    def timeout_read(self) -> timedelta:
-        """For the request to be taken in; then the longest silence of the EHR."""
-
-    @property
-    def deadline(self) -> timedelta:
-        """For the whole call, to the last byte of the answer."""
-
-    @property
-    def max_answer_bytes(self) -> int:
-        """The largest answer that is read, decompressed."""
-
-    @property
-    def ca_bundle(self) -> Path | None:
-        """Certificates to trust instead of the public ones."""
-
-    @property
-    def proxy(self) -> str | None:
-        """The URL of the only proxy that is used."""
-
-    @property
-    def plain_http(self) -> bool:
-        """Whether ``http://`` is allowed beyond this machine."""
 
 
 @dataclass(slots=True)
@@ -102,13 +65,16 @@ class _PatientReader(io.RawIOBase):
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
+        self.ended = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(_CALL.get().patience())
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        self.ended = count == 0
+        return count
 
     def close(self) -> None:
         self._raw.close()
@@ -119,7 +85,14 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self.fp.close()
-        self.fp = io.BufferedReader(_PatientReader(sock))
+        self._incoming = _PatientReader(sock)
+        self.fp = io.BufferedReader(self._incoming)
+
+    def begin(self) -> None:
+        """Read status and headers; cut short, they are no answer (the standard library takes half a Location)."""
+        super().begin()
+        if self._incoming.ended:
+            raise http.client.IncompleteRead(b"")
 
 
 class _Connection(HTTPConnection):
@@ -233,8 +206,8 @@ class Outbound:
             _port(self._base),
         )
         path = parsed.path or "/"
-        inside = path.startswith(self._prefix) or path == (self._base.path or "/")
-        climbs = not {".", ".."}.isdisjoint(url.partition("?")[0].split("/"))
+        inside = f"{path.rstrip('/')}/".startswith(self._prefix)
+        climbs = any(segment.partition(";")[0] in {".", ".."} for segment in path.split("/"))
         if not same_server or not inside or climbs or parsed.auth is not None:
             raise EhrRefused(f"{self._host}: a request to another place was stopped", code="security")
 
