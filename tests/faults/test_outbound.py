@@ -3,6 +3,8 @@
 import contextlib
 import gzip
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,19 +25,20 @@ RESOURCE = {"resourceType": "Appointment", "status": "proposed"}
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/fhir+json\r\nContent-Length: 2\r\n\r\n{}"
 CREATED = OK.replace(b"200 OK", b"201 Created")
 
-Behaviour = Callable[[socket.socket], None]
+Behaviour = Callable[[Any], None]
 
 
 class RawServer:
     """Reads requests whole and lets ``behave`` answer each; what came in is kept."""
 
-    def __init__(self, behave: Behaviour | bytes) -> None:
+    def __init__(self, behave: Behaviour | bytes, tls: ssl.SSLContext | None = None) -> None:
         self._behave = behave
+        self._tls = tls
         self.requests: list[bytes] = []
         self.connections = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self.base_url = f"http://127.0.0.1:{self.port}/fhir"
+        self.base_url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}/fhir"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -49,7 +52,10 @@ class RawServer:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.enter_context(connection)
+            if self._tls:
+                connection = stack.enter_context(self._tls.wrap_socket(connection, server_side=True))
             while request := _read_request(connection):
                 self.requests.append(request)
                 if isinstance(self._behave, bytes):
@@ -77,18 +83,18 @@ def _read_request(connection: socket.socket) -> bytes:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Behaviour | bytes], RawServer]]:
+def serve() -> Iterator[Callable[..., RawServer]]:
     with contextlib.ExitStack() as stack:
 
-        def start(behave: Behaviour | bytes) -> RawServer:
-            server = RawServer(behave)
+        def start(behave: Behaviour | bytes, tls: ssl.SSLContext | None = None) -> RawServer:
+            server = RawServer(behave, tls)
             stack.callback(server.close)
             return server
 
         yield start
 
 
-Serve = Callable[[Behaviour | bytes], RawServer]
+Serve = Callable[..., RawServer]
 
 
 def outbound(base_url: str, *, secret: str | None = None, **changes: Any) -> Outbound:
@@ -341,6 +347,53 @@ class TestBrokenAnswers:
 
         server = serve(behave)
         assert type(failure_of(outbound(server.base_url), create(server.base_url))) is EhrAmbiguous
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Key and certificate of 127.0.0.1, signed by itself."""
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    options = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
+    subject = "-addext subjectAltName=IP:127.0.0.1"
+    command = ["openssl", "req", *options.split(), *subject.split(), "-keyout", str(path), "-out", f"{path}.crt"]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+class TestTls:
+    @pytest.fixture
+    def tls(self, serve: Serve, certificate: Path) -> RawServer:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+
+        def behave(connection: ssl.SSLSocket) -> None:
+            connection.sendall(CREATED)
+            time.sleep(0.1)
+
+        return serve(behave, context)
+
+    def test_a_certificate_of_the_sites_own_authority_is_trusted(self, tls: RawServer, certificate: Path) -> None:
+        way = outbound(tls.base_url, ca_bundle=Path(f"{certificate}.crt"))
+        assert way.send(create(tls.base_url)).status == 201
+
+    def test_a_certificate_that_nobody_vouches_for_ends_it_before_anything_is_sent(
+        self, tls: RawServer, monkeypatch: pytest.MonkeyPatch, certificate: Path
+    ) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", f"{certificate}.crt")
+        error = failure_of(outbound(tls.base_url, secret="Bearer s3cret"), create(tls.base_url))
+        assert type(error) is EhrUnavailable
+        assert "SSLCertVerificationError" in str(error)
+        assert tls.requests == []
+
+    def test_silence_over_tls_ends_at_the_deadline(self, serve: Serve, certificate: Path) -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+        server = serve(_trickle(CREATED, 0.1), context)
+        way = outbound(server.base_url, ca_bundle=Path(f"{certificate}.crt"), deadline=timedelta(seconds=0.5))
+        began = time.monotonic()
+        assert type(failure_of(way, create(server.base_url))) is EhrAmbiguous
+        assert time.monotonic() - began < 1
 
 
 class TestNoConnection:
