@@ -177,6 +177,10 @@ class KnownArtifact:
     was_active: bool = False
     reference: str | None = None
     """``Type/id`` in the EHR, None until it is known to be there."""
+    start: datetime | None = None
+    """When the visit that people booked starts (Appointment.start), None while none is booked or known."""
+    end: datetime | None = None
+    """When that visit ends (Appointment.end)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,8 +204,8 @@ class Snapshot:
     """Everything known about one patient of one target EHR.
 
     ``patient`` is the Patient id in the target, None for facts whose subject could not be resolved
-    (then each dose goes to review on its own). ``accept_auto``: the site writes active plans
-    instead of proposals. ``drug_in_narrative``: the site's switch to name the drug in plan text.
+    (then each dose goes to review on its own). ``protocols`` has one for every family.
+    ``accept_auto``: the site writes active plans instead of proposals.
     """
 
     patient: str | None
@@ -226,13 +230,18 @@ class PlanStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredAppointment:
-    """One proposed Appointment for a dose session, or its cancellation (``cancelled`` with a reason)."""
+    """One proposed Appointment for a dose session, or its cancellation (``cancelled`` with a reason).
+
+    ``hold``: it is people's now, or nothing may be decided at present. The plan goes on naming it and
+    nothing is written to it.
+    """
 
     key: ArtifactKey
     course: ArtifactKey
     verdict: DoseVerdict
     cancelled: bool = False
     cancel_reason: Reason | None = None
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,7 +285,11 @@ class ReviewItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Care:
-    """The answer of decide(): every administration of the snapshot is in exactly one verdict."""
+    """The answer of decide(): every administration of the snapshot is in exactly one verdict.
+
+    An artifact of the ledger that is not named here stays as it is. ``appointments`` are those of the
+    plans, held ones among them, and the cancellations.
+    """
 
     verdicts: tuple[DoseVerdict, ...]
     plans: tuple[DesiredPlan, ...]

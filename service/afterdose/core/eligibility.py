@@ -213,7 +213,9 @@ def _is_bolus(dose: Dose, shorter_than: timedelta | None) -> bool:
     if dose.route is Route.INTRAVENOUS_PUSH:
         return True
     ran = duration(dose)
-    return dose.route is Route.INTRAVENOUS and ran is not None and shorter_than is not None and ran < shorter_than
+    if dose.route is not Route.INTRAVENOUS or ran is None or shorter_than is None:
+        return False
+    return timedelta() < ran < shorter_than
 
 
 def _is_continuous(session: Sequence[Dose], rules: Rules) -> bool:

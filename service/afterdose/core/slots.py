@@ -6,7 +6,7 @@ start is counted from when the dose was heard of.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from afterdose.core.care import Session, SessionClass, SessionState, Window, local_day
@@ -47,7 +47,36 @@ def propose(occasion: Occasion, rules: Rules, clinic: Clinic) -> Session:
     start, pre_dose = _first_start(occasion, rules, clinic)
     if start is None:
         return Session(state=SessionState.UNMET, reasons=(_why_none(occasion, rules, clinic),))
-    return _session(occasion, start, pre_dose, rules, clinic)
+    reasons = (Reason.PRE_DOSE,) if pre_dose else ()
+    return _session(occasion, start, start + clinic.session_length, reasons, rules, clinic)
+
+
+def booked(
+    occasion: Occasion, start: datetime | None, end: datetime | None, rules: Rules, clinic: Clinic
+) -> Session:
+    """The session as people have taken it over, at their time where that is known.
+
+    Where it is not, what would be proposed if no later dose were known: a dose that arrives later
+    never cuts what is booked (DESIGN rule 11).
+    """
+    free = Occasion(
+        anchor=occasion.anchor,
+        heard_at=occasion.heard_at,
+        window=window_after(occasion.anchor, rules, next_dose=None, buffer=clinic.next_dose_buffer),
+        next_dose=None,
+        dosing_days=frozenset(),
+    )
+    if start is not None:
+        return _session(free, start, end or start + clinic.session_length, (Reason.TAKEN_OVER,), rules, clinic)
+    proposal = propose(occasion, rules, clinic)
+    if proposal.state is not SessionState.PROPOSED:
+        proposal = propose(free, rules, clinic)
+    return replace(proposal, state=SessionState.PROPOSED, reasons=(Reason.TAKEN_OVER,))
+
+
+def fits(visit: datetime, anchor: datetime, rules: Rules) -> bool:
+    """Whether a booked visit still lies where a follow-up session can lie at all after this dose."""
+    return anchor + rules.opens_after <= visit < anchor + rules.post_window_until
 
 
 def starts(clinic: Clinic, first: datetime, before: datetime) -> Iterator[datetime]:
@@ -81,14 +110,14 @@ def _first_start(occasion: Occasion, rules: Rules, clinic: Clinic) -> tuple[date
     return pre_dose, pre_dose is not None
 
 
-def _session(occasion: Occasion, start: datetime, pre_dose: bool, rules: Rules, clinic: Clinic) -> Session:
-    window, end = occasion.window, start + clinic.session_length
-    elapsed = start - occasion.anchor
-    reasons = [Reason.PRE_DOSE] if pre_dose else []
+def _session(
+    occasion: Occasion, start: datetime, end: datetime, labels: tuple[Reason, ...], rules: Rules, clinic: Clinic
+) -> Session:
+    window, elapsed, reasons = occasion.window, start - occasion.anchor, [*labels]
     if window.contains(start):
         over = end > occasion.anchor + rules.closes_after
         session_class = SessionClass.EDGE if over else SessionClass.IN_WINDOW
-        period_start, period_end = occasion.earliest(rules), window.closes
+        period_start, period_end = min(occasion.earliest(rules), start), window.closes
     else:
         session_class = SessionClass.POST_WINDOW
         reasons.append(Reason.POST_WINDOW)

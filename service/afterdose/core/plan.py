@@ -1,0 +1,49 @@
+"""The one question of the product: what care should this patient have now, given all that is known?
+
+``decide`` is a pure function of the snapshot. It may be asked again at any time and gives the same
+desired artifacts as long as facts, calendar and people's edits are the same (DESIGN rule 16); ``now``
+moves only the next look and the completion of a course that has gone quiet.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from afterdose.core.artifacts import Desk, appointments, plans, quiet_from, reviews, tasks
+from afterdose.core.care import Care, DesiredPlan, DoseVerdict, PlanStatus, Snapshot
+from afterdose.core.looks import next_look
+from afterdose.core.standing import Standings
+from afterdose.core.verdicts import judge, rules_at
+
+
+def decide(snapshot: Snapshot, now: datetime) -> Care:
+    """The desired care of one patient; every administration of the snapshot is in exactly one verdict."""
+    judged = judge(snapshot)
+    judged = replace(judged, verdicts=tuple(_with_look(verdict, snapshot, now) for verdict in judged.verdicts))
+    desk = Desk(snapshot, judged, Standings(snapshot.known))
+    wanted = appointments(desk)
+    course_plans = plans(desk, wanted, now)
+    looks = [verdict.wake_up for verdict in judged.verdicts]
+    looks += [_ends(plan, judged.verdicts, snapshot) for plan in course_plans]
+    return Care(
+        verdicts=judged.verdicts,
+        plans=tuple(course_plans),
+        appointments=tuple(wanted),
+        tasks=tuple(tasks(desk)),
+        reviews=tuple(reviews(desk)),
+        memberships=judged.memberships,
+        wake_up=min((look for look in looks if look is not None and look > now), default=None),
+    )
+
+
+def _with_look(verdict: DoseVerdict, snapshot: Snapshot, now: datetime) -> DoseVerdict:
+    if verdict.heard_at is None:
+        return verdict
+    rules = rules_at(snapshot, verdict.family, verdict.anchor or verdict.start or verdict.heard_at)
+    return replace(verdict, wake_up=next_look(verdict, rules, now))
+
+
+def _ends(plan: DesiredPlan, verdicts: tuple[DoseVerdict, ...], snapshot: Snapshot) -> datetime | None:
+    """When an open plan will have gone quiet."""
+    if plan.status not in (PlanStatus.DRAFT, PlanStatus.ACTIVE):
+        return None
+    return quiet_from([one for one in verdicts if one.course_id == plan.key.subject], snapshot)

@@ -1,0 +1,79 @@
+"""What earlier decisions left in the EHR, asked by subject: which generation counts, whose it is now."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from afterdose.core.care import ArtifactKey, ArtifactKind, Known, KnownArtifact, Standing
+
+_OPEN = frozenset({Standing.INTENDED, Standing.WRITTEN, Standing.TAKEN_OVER})
+_NOT_KEPT = frozenset({"cancelled", "noshow", "entered-in-error"})
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """The ledger of one patient as the rules ask it."""
+
+    known: Known
+
+    def latest(self, kind: ArtifactKind, subject: UUID) -> KnownArtifact | None:
+        """The artifact of the highest generation, None when there never was one."""
+        found = [row for key, row in self.known.artifacts.items() if (key.kind, key.subject) == (kind, subject)]
+        return max(found, key=lambda row: row.key.generation, default=None)
+
+    def key(self, kind: ArtifactKind, subject: UUID) -> ArtifactKey:
+        """The key under which to have it: a new generation after our own withdrawal, else the same."""
+        row = self.latest(kind, subject)
+        if row is None:
+            return ArtifactKey(kind, subject)
+        return ArtifactKey(kind, subject, row.key.generation + (row.standing is Standing.WITHDRAWN))
+
+    def is_tombstone(self, kind: ArtifactKind, subject: UUID) -> bool:
+        """Whether a person ended or removed it: it is never created again."""
+        row = self.latest(kind, subject)
+        return row is not None and row.standing is Standing.REMOVED_BY_PERSON
+
+    def is_open(self, kind: ArtifactKind, subject: UUID) -> bool:
+        """Whether it is in the EHR, or may be, and nobody has ended it."""
+        row = self.latest(kind, subject)
+        return row is not None and row.standing in _OPEN
+
+    def still_open(self, *kinds: ArtifactKind) -> list[KnownArtifact]:
+        """The artifacts of these kinds that are in the EHR, or may be, and that nobody has ended."""
+        rows = sorted(self.known.artifacts.values(), key=lambda row: row.key)
+        return [row for row in rows if row.key.kind in kinds and row.standing in _OPEN]
+
+    def visit(self, subject: UUID) -> KnownArtifact | None:
+        """The Appointment that is people's now and to come or kept, None when there is none."""
+        row = self.latest(ArtifactKind.APPOINTMENT, subject)
+        return row if row is not None and row.standing in _OPEN and is_theirs(row) and not is_lost(row) else None
+
+    def lost_visit(self, subject: UUID) -> KnownArtifact | None:
+        """The visit that people had booked and that does not take place, None when there is none."""
+        row = self.latest(ArtifactKind.APPOINTMENT, subject)
+        if row is None or row.standing is Standing.WITHDRAWN or not row.booked:
+            return None
+        return row if row.standing is Standing.REMOVED_BY_PERSON or is_lost(row) else None
+
+    def weight(self, subject: UUID) -> int:
+        """How much has been done for a dose session or a course: booked, taken over, written, nothing."""
+        rows = [row for key, row in self.known.artifacts.items() if key.subject == subject]
+        if any(row.booked for row in rows):
+            return 3
+        if any(row.standing is Standing.TAKEN_OVER for row in rows):
+            return 2
+        return int(any(row.standing in _OPEN for row in rows))
+
+
+def is_theirs(row: KnownArtifact) -> bool:
+    """Whether people have booked it or made it theirs: software moves and cancels it no more."""
+    return row.booked or row.standing is Standing.TAKEN_OVER
+
+
+def is_lost(row: KnownArtifact) -> bool:
+    """Whether a visit does not take place: cancelled, missed or entered in error."""
+    return row.ehr_status in _NOT_KEPT
+
+
+def is_behind(row: KnownArtifact) -> bool:
+    """Whether nothing is left of a visit to affect: it does not take place, or it has."""
+    return is_lost(row) or row.ehr_status == "fulfilled"

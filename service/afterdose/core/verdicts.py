@@ -1,0 +1,368 @@
+"""What becomes of every administration: one verdict for each dose session, and for each that forms none."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from uuid import UUID
+
+from afterdose.core.care import (
+    ArtifactKind,
+    DoseVerdict,
+    Membership,
+    Session,
+    SessionState,
+    Snapshot,
+    Window,
+    local_day,
+)
+from afterdose.core.course import courses, phase_on
+from afterdose.core.dose import Dose, DoseKey, Family, PlannedKind
+from afterdose.core.eligibility import Assessment, assess
+from afterdose.core.identity import course_id, dose_session_id
+from afterdose.core.membership import settle
+from afterdose.core.protocol import Rules
+from afterdose.core.reasons import Eligibility, Outcome, Reason
+from afterdose.core.session import DoseSession, begins, dose_sessions
+from afterdose.core.slots import Occasion, booked, propose
+from afterdose.core.standing import Standings
+from afterdose.core.window import NextDose, next_after, window_after, window_after_day
+
+_HOLDING = frozenset(
+    {Reason.PATIENT_CHANGED, Reason.PATIENT_UNRESOLVED, Reason.SOURCE_UNREADABLE, Reason.MEDICATION_UNRESOLVED}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The verdicts of a patient, and what writing needs to know beside them.
+
+    ``held``: dose sessions about which nothing can be decided now; what is written for them stays.
+    ``merged``: ids of dose sessions and of courses that went up in another, with that other's id.
+    """
+
+    verdicts: tuple[DoseVerdict, ...]
+    memberships: Mapping[DoseKey, Membership]
+    held: frozenset[UUID]
+    merged: Mapping[UUID, UUID]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """One dose session on its way to its verdict. ``assessment`` is None while the dose is not over."""
+
+    session: DoseSession
+    rules: Rules
+    assessment: Assessment | None
+    member: Membership | None = None
+
+    @property
+    def eligible(self) -> bool:
+        return self.assessment is not None and self.assessment.eligibility is Eligibility.ELIGIBLE
+
+    @property
+    def relevant(self) -> bool:
+        return self.assessment is None or self.assessment.eligibility is not Eligibility.NOT_ELIGIBLE
+
+    @property
+    def founder(self) -> DoseKey:
+        keys = self.session.keys
+        named = (key for key in keys if self.member and dose_session_id(key) == self.member.session_id)
+        return next(named, keys[0])
+
+
+def judge(snapshot: Snapshot) -> Judged:
+    """A verdict for every administration of the snapshot; none is left out, whatever it holds."""
+    marked = [_marked(dose, snapshot) for dose in snapshot.doses]
+    withdrawn = [dose for dose in marked if _is_withdrawn(dose)]
+    nothing = [dose for dose in marked if dose not in withdrawn and _is_nothing(dose)]
+    rest = [dose for dose in marked if dose not in withdrawn and dose not in nothing]
+    cases = [
+        _case(session, snapshot)
+        for session in dose_sessions(rest, lambda dose: _rules(snapshot, dose), apart=_apart(rest, snapshot))
+    ]
+    merged: dict[UUID, UUID] = {}
+    if snapshot.patient is not None:
+        cases = _identified(cases, snapshot, merged)
+    verdicts = [_verdict(case, cases, snapshot) for case in cases]
+    verdicts += [_nothing(dose) for dose in nothing]
+    verdicts = _with_withdrawn(verdicts, withdrawn, snapshot, merged)
+    known = {dose.key: snapshot.known.memberships.get(dose.key) for dose in snapshot.doses}
+    memberships = {key: member for key, member in known.items() if member is not None}
+    memberships |= {key: case.member for case in cases if case.member for key in case.session.keys}
+    held = frozenset(case.member.session_id for case in cases if case.member and _is_held(case))
+    return Judged(verdicts=tuple(sorted(verdicts, key=_order)), memberships=memberships, held=held, merged=merged)
+
+
+def rules_at(snapshot: Snapshot, family: Family | None, moment: datetime) -> Rules:
+    """The numbers in force at a moment; for what is of no known family those of the first protocol."""
+    protocol = snapshot.protocols[family or min(snapshot.protocols)]
+    return protocol.rules_on(local_day(moment, snapshot.clinic))
+
+
+def _rules(snapshot: Snapshot, dose: Dose) -> Rules:
+    return rules_at(snapshot, dose.drug.family, begins(dose) or dose.heard_at)
+
+
+def _marked(dose: Dose, snapshot: Snapshot) -> Dose:
+    """The dose with what its patient says against it among its problems."""
+    found = dose.problems
+    if snapshot.patient is None or dose.patient is None:
+        found = (*found, Reason.PATIENT_UNRESOLVED)
+    elif dose.patient != snapshot.patient:
+        found = (*found, Reason.PATIENT_CHANGED)
+    return dose if found == dose.problems else replace(dose, problems=tuple(dict.fromkeys(found)))
+
+
+def _is_withdrawn(dose: Dose) -> bool:
+    return dose.removed or dose.status == "entered-in-error"
+
+
+def _is_nothing(dose: Dose) -> bool:
+    """Whether there is nothing to follow up: another drug, or nothing given."""
+    other = dose.drug.family is None and not dose.drug.unresolved and not dose.drug.conflicting
+    return other or dose.status == "not-done" or Reason.NOT_GIVEN_METHOD in dose.problems
+
+
+def _apart(doses: Sequence[Dose], snapshot: Snapshot) -> frozenset[DoseKey]:
+    """Administrations that must not form a session with others: it is not sure whose they are.
+
+    One that shared its session with others before stays with them, so that all of it is held.
+    """
+    if snapshot.patient is None:
+        return frozenset(dose.key for dose in doses)
+    known = snapshot.known.memberships
+    sessions = [known[dose.key].session_id for dose in doses if dose.key in known]
+    return frozenset(
+        dose.key
+        for dose in doses
+        if {Reason.PATIENT_CHANGED, Reason.PATIENT_UNRESOLVED}.intersection(dose.problems)
+        and (dose.key not in known or sessions.count(known[dose.key].session_id) < 2)
+    )
+
+
+def _case(session: DoseSession, snapshot: Snapshot) -> _Case:
+    rules = rules_at(snapshot, session.family, session.anchor or session.start or session.heard_at)
+    if session.waiting is not None:
+        return _Case(session=session, rules=rules, assessment=None)
+    assessment = assess(
+        session.members,
+        rules=rules,
+        codes=snapshot.codes,
+        clinic=snapshot.clinic,
+        day=local_day(session.start, snapshot.clinic) if session.start else None,
+        more=session.time_problems,
+    )
+    return _Case(session=session, rules=rules, assessment=assessment)
+
+
+def _identified(cases: Sequence[_Case], snapshot: Snapshot, merged: dict[UUID, UUID]) -> list[_Case]:
+    """The cases with their ids; ``merged`` takes what was superseded.
+
+    A session that is not eligible gets no id, but keeps one that it had.
+    """
+    known, weight = snapshot.known.memberships, Standings(snapshot.known).weight
+    sessions = settle(
+        [case.session.keys for case in cases],
+        {key: member.session_id for key, member in known.items()},
+        name=dose_session_id,
+        weight=weight,
+    )
+    pairs = [
+        (case, settled.id)
+        for case, settled in zip(cases, sessions, strict=True)
+        if case.relevant or any(key in known for key in case.session.keys)
+    ]
+    for settled in sessions:
+        merged |= dict.fromkeys(settled.superseded, settled.id)
+    place = {case.session.keys: number for number, (case, _) in enumerate(pairs)}
+    groups = courses(
+        [case.session for case, _ in pairs if case.relevant],
+        lambda session: pairs[place[session.keys]][0].rules.course_gap,
+    )
+    groups += [[case.session] for case, _ in pairs if not case.relevant]
+    founded = settle(
+        [[key for session in group for key in session.keys] for group in groups],
+        {key: member.course_id for key, member in known.items()},
+        name=course_id,
+        weight=weight,
+    )
+    course_of: dict[tuple[DoseKey, ...], UUID] = {}
+    for group, settled in zip(groups, founded, strict=True):
+        merged |= dict.fromkeys(settled.superseded, settled.id)
+        course_of |= {session.keys: settled.id for session in group}
+    ids = {
+        case.session.keys: Membership(session_id=session_id, course_id=course_of[case.session.keys])
+        for case, session_id in pairs
+    }
+    return [replace(case, member=ids.get(case.session.keys)) for case in cases]
+
+
+def _is_held(case: _Case) -> bool:
+    return case.assessment is None or not _HOLDING.isdisjoint(case.assessment.reasons)
+
+
+def _verdict(case: _Case, cases: Sequence[_Case], snapshot: Snapshot) -> DoseVerdict:
+    session, member = case.session, case.member
+    verdict = DoseVerdict(
+        administrations=session.keys,
+        founder=case.founder,
+        family=session.family,
+        outcome=Outcome.WAITING,
+        eligibility=case.assessment.eligibility if case.assessment else None,
+        reasons=case.assessment.reasons if case.assessment else (session.waiting or Reason.STATUS_UNKNOWN,),
+        session_id=member.session_id if member else None,
+        course_id=member.course_id if member else None,
+        start=session.start,
+        anchor=session.anchor,
+        anchor_basis=session.basis,
+        heard_at=session.heard_at,
+    )
+    if case.assessment is None:
+        return verdict
+    if case.assessment.eligibility is Eligibility.NOT_ELIGIBLE:
+        return replace(verdict, outcome=Outcome.NOT_ELIGIBLE)
+    next_dose = next_after(session.anchor, _doses(case, cases, snapshot)) if session.anchor else None
+    window = _window(case, next_dose, snapshot)
+    if not case.eligible or window is None or member is None:
+        return replace(verdict, outcome=Outcome.REVIEW, window=window)
+    proposed = _session(case, member, window, next_dose, cases, snapshot)
+    course = [other for other in cases if other.member and other.member.course_id == member.course_id]
+    days = [_day(other.session, snapshot) for other in course if other.eligible]
+    return replace(
+        verdict,
+        outcome=Outcome.PLANNED if proposed.state is SessionState.PROPOSED else Outcome.UNMET,
+        window=window,
+        session=proposed,
+        phase=phase_on(_day(session, snapshot), days, case.rules),
+    )
+
+
+def _day(session: DoseSession, snapshot: Snapshot) -> date:
+    return local_day(session.start or session.heard_at, snapshot.clinic)
+
+
+def _window(case: _Case, next_dose: NextDose | None, snapshot: Snapshot) -> Window | None:
+    """The window of a dose whose end is known; on a day only, what is right for every time of that day."""
+    session, buffer = case.session, snapshot.clinic.next_dose_buffer
+    if session.anchor is None:
+        return None
+    if not session.time_problems:
+        return window_after(session.anchor, case.rules, next_dose=next_dose, buffer=buffer)
+    if session.time_problems == (Reason.DATE_ONLY,) and session.start is not None:
+        return window_after_day(session.start, session.anchor, case.rules, next_dose=next_dose, buffer=buffer)
+    return None
+
+
+def _doses(case: _Case | None, cases: Iterable[_Case], snapshot: Snapshot) -> list[NextDose]:
+    """Every other dose, given or announced, of whatever family. An announced one that was given is one dose."""
+    others = [other for other in cases if other.session.given]
+    given = [
+        NextDose(other.session.start, PlannedKind.GIVEN)
+        for other in others
+        if other is not case and other.session.start is not None
+    ]
+    planned = [
+        NextDose(dose.at, PlannedKind.PLANNED)
+        for dose in snapshot.planned
+        if not any(_fulfils(other, dose.at, dose.family) for other in others)
+    ]
+    return given + planned
+
+
+def _fulfils(case: _Case, at: datetime, family: Family | None) -> bool:
+    session, gap = case.session, case.rules.cluster_gap
+    if session.start is None or family not in (None, session.family):
+        return False
+    return session.start - gap <= at <= (session.anchor or session.start) + gap
+
+
+def _session(
+    case: _Case,
+    member: Membership,
+    window: Window,
+    next_dose: NextDose | None,
+    cases: Sequence[_Case],
+    snapshot: Snapshot,
+) -> Session:
+    """What is proposed, as far as people have not decided otherwise in the EHR."""
+    session, clinic, standings = case.session, snapshot.clinic, Standings(snapshot.known)
+    if session.anchor is None:
+        raise ValueError("an eligible dose session has an end")
+    occasion = Occasion(
+        anchor=session.anchor,
+        heard_at=session.heard_at,
+        window=window,
+        next_dose=next_dose,
+        dosing_days=frozenset(local_day(dose.at, clinic) for dose in _doses(None, cases, snapshot)),
+    )
+    if theirs := standings.visit(member.session_id):
+        return booked(occasion, theirs.start, theirs.end, case.rules, clinic)
+    if lost := standings.lost_visit(member.session_id):
+        reason = Reason.VISIT_MISSED if lost.ehr_status == "noshow" else Reason.CANCELLED_BY_PERSON
+        return Session(state=SessionState.UNMET, reasons=(reason,))
+    if standings.is_tombstone(ArtifactKind.APPOINTMENT, member.session_id):
+        return Session(state=SessionState.UNMET, reasons=(Reason.CANCELLED_BY_PERSON,))
+    ended = standings.is_tombstone(ArtifactKind.CARE_PLAN, member.course_id)
+    if ended and not standings.is_open(ArtifactKind.APPOINTMENT, member.session_id):
+        return Session(state=SessionState.UNMET, reasons=(Reason.COURSE_ENDED_BY_PERSON,))
+    return propose(occasion, case.rules, clinic)
+
+
+def _nothing(dose: Dose) -> DoseVerdict:
+    """The verdict of an administration that nothing follows."""
+    verdict = DoseVerdict(
+        administrations=(dose.key,),
+        founder=dose.key,
+        family=dose.drug.family,
+        outcome=Outcome.UNRELATED,
+        eligibility=Eligibility.NOT_ELIGIBLE,
+        reasons=(Reason.NOT_KETAMINE,),
+        start=begins(dose),
+        heard_at=dose.heard_at,
+    )
+    if dose.drug.family is None and not dose.drug.unresolved and not dose.drug.conflicting:
+        return verdict
+    reason = Reason.NOT_DONE if dose.status == "not-done" else Reason.NOT_GIVEN_METHOD
+    return replace(verdict, outcome=Outcome.NOT_ELIGIBLE, reasons=(reason,))
+
+
+def _with_withdrawn(
+    verdicts: Sequence[DoseVerdict], withdrawn: Iterable[Dose], snapshot: Snapshot, merged: Mapping[UUID, UUID]
+) -> list[DoseVerdict]:
+    """The verdicts, with withdrawn members named at the session they belonged to, the others on their own."""
+    known = snapshot.known.memberships
+    alive = {verdict.session_id: verdict for verdict in verdicts if verdict.session_id is not None}
+    gone: dict[UUID | DoseKey, list[Dose]] = {}
+    for dose in sorted(withdrawn, key=lambda dose: (begins(dose) or dose.heard_at, dose.key)):
+        member = known.get(dose.key)
+        place = dose.key if member is None else merged.get(member.session_id, member.session_id)
+        gone.setdefault(place, []).append(dose)
+    result = {verdict.founder: verdict for verdict in verdicts}
+    for home_id, doses in gone.items():
+        keys = tuple(dose.key for dose in doses)
+        home = alive.get(home_id) if isinstance(home_id, UUID) else None
+        if home is not None:
+            result[home.founder] = replace(home, withdrawn=keys)
+            continue
+        first, member = doses[0], known.get(doses[0].key)
+        result[first.key] = DoseVerdict(
+            administrations=keys,
+            founder=first.key,
+            family=first.drug.family,
+            outcome=Outcome.WITHDRAWN,
+            eligibility=None,
+            reasons=tuple(dict.fromkeys(_why_gone(dose) for dose in doses)),
+            session_id=home_id if isinstance(home_id, UUID) else None,
+            course_id=member.course_id if member else None,
+            start=begins(first),
+            heard_at=first.heard_at,
+        )
+    return list(result.values())
+
+
+def _why_gone(dose: Dose) -> Reason:
+    return Reason.DELETED if dose.removed else Reason.ENTERED_IN_ERROR
+
+
+def _order(verdict: DoseVerdict) -> tuple[bool, float, DoseKey]:
+    return verdict.start is None, verdict.start.timestamp() if verdict.start else 0.0, verdict.founder
