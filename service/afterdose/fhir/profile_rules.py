@@ -1,7 +1,8 @@
 """The rules of a profile as data, read from its StructureDefinition, and the check against them.
 
-Only what our own profiles use is read from a differential: min, max, fixed[x], maxLength, extension slices by
-url, and the named constraints that ``_CONSTRAINTS`` knows. Everything else in a differential is documentation.
+Only what our own profiles use is read from a differential: min, max, fixed[x] of strings, maxLength, the types
+of a choice, extension slices by url, and the named constraints that ``_CONSTRAINTS`` knows. Everything else in
+a differential is documentation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ElementRule:
-    """What a profile asks of one element, wherever its parent exists. ``fixed`` None: any value."""
+    """What a profile asks of one element, wherever its parent exists. ``fixed`` None: any value.
+
+    ``members``: the names that a choice may have under this profile (``valueCode``), None where R4's own hold.
+    """
 
     steps: tuple[Step, ...]
     label: str
@@ -29,6 +33,7 @@ class ElementRule:
     most: int | None = None
     fixed: str | None = None
     longest: int | None = None
+    members: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ def profile_rules(definition: Mapping[str, Any]) -> ProfileRules:
                 most=None if most == "*" else int(most),
                 fixed=fixed,
                 longest=element.get("maxLength"),
+                members=_members(identity, element),
             )
         )
     return ProfileRules(url=url, type=kind, elements=tuple(rules), constraints=tuple(constraints))
@@ -91,6 +97,8 @@ def check_profile(root: Mapping[str, object], path: str, rules: ProfileRules, fo
             for where, value in values:
                 if rule.fixed is not None and value != rule.fixed:
                     found.add("value", where, f"{rule.label}: must be the value that the profile fixes")
+                if rule.members is not None and where.rpartition(".")[2] not in rule.members:
+                    found.add("structure", where, f"{rule.label}: the profile allows another type")
                 if rule.longest is not None and isinstance(value, str) and len(value) > rule.longest:
                     found.add("value", where, f"{rule.label}: may have {rule.longest} characters at most")
     for key, text in rules.constraints:
@@ -109,6 +117,14 @@ def _slice_urls(elements: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         if identity.endswith(".url") and "fixedUri" in element:
             urls[identity.removesuffix(".url")] = str(element["fixedUri"])
     return urls
+
+
+def _members(identity: str, element: Mapping[str, Any]) -> frozenset[str] | None:
+    name = identity.rpartition(".")[2]
+    kinds = [str(kind["code"]) for kind in element.get("type", ())]
+    if not name.endswith("[x]") or not kinds:
+        return None
+    return frozenset(f"{name.removesuffix('[x]')}{kind[0].upper()}{kind[1:]}" for kind in kinds)
 
 
 def _steps(identity: str, slices: Mapping[str, str]) -> tuple[Step, ...]:
