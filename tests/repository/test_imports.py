@@ -1,0 +1,56 @@
+"""Imports point one way: the contract of pyproject.toml is kept, and would notice if it were not."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINT = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"]
+LAYERS = ("cli", "bootstrap", "web", "work", "ehr", "store", "content", "fhir", "core")
+
+
+def lint(folder: Path, package_root: Path) -> tuple[int, str]:
+    environment = os.environ | {"PYTHONPATH": str(package_root), "NO_COLOR": "1", "COLUMNS": "200"}
+    done = subprocess.run(LINT, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def imitation(tmp_path: Path) -> Path:
+    """A package of the same name and layers as ours, under the same contract, in which nothing imports anything."""
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    package = tmp_path / "afterdose"
+    package.mkdir()
+    for module in ("__init__", *LAYERS):
+        (package / f"{module}.py").touch()
+    return tmp_path
+
+
+def test_afterdose_keeps_its_import_contract() -> None:
+    code, output = lint(ROOT, ROOT / "service")
+
+    assert code == 0, output
+
+
+def test_a_package_without_wrong_imports_keeps_the_contract(imitation: Path) -> None:
+    (imitation / "afterdose" / "work.py").write_text("import afterdose.ehr\nimport afterdose.core\n")
+
+    code, output = lint(imitation, imitation)
+
+    assert code == 0, output
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported"),
+    [("core", "fhir"), ("fhir", "store"), ("store", "ehr"), ("ehr", "work"), ("work", "web"), ("web", "bootstrap")],
+)
+def test_an_import_against_the_direction_is_caught(imitation: Path, importer: str, imported: str) -> None:
+    (imitation / "afterdose" / f"{importer}.py").write_text(f"import afterdose.{imported}\n")
+
+    code, output = lint(imitation, imitation)
+
+    assert code == 1, output
+    assert f"afterdose.{importer} is not allowed to import afterdose.{imported}" in output
