@@ -10,7 +10,6 @@ import os
 import sqlite3
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,40 +36,28 @@ _WRITES = "afterdose_writes"
 
 
 class WriterLock:
-    """Lets one writer of this host at a time at an SQLite file: threads by a lock, processes by a locked file."""
+    """Lets one writer of this host at a time at an SQLite file: threads by a lock, processes by a locked file.
+
+    The kernel wakes the process that waits for the file, so writers take turns; whoever polls instead starves.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         self._threads = threading.Lock()
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock for the block. Raises StoreBusy after PATIENCE."""
-        deadline = time.monotonic() + PATIENCE
+        """Hold the lock for the block. Raises StoreBusy where a thread of this process kept it for PATIENCE."""
         if not self._threads.acquire(timeout=PATIENCE):
-            raise StoreBusy("another writer of this process kept the database")
+            raise StoreBusy("another writer kept the database")
         try:
-            self._lock_file(deadline)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
                 yield
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
         finally:
             self._threads.release()
-
-    def _lock_file(self, deadline: float) -> None:
-        pause = 0.0001
-        while True:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StoreBusy("another process kept the database") from None
-            else:
-                return
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.002)
 
     def close(self) -> None:
         """Give the file back."""

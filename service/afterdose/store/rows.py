@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from afterdose.core.care import ArtifactKey, Standing
@@ -125,7 +125,7 @@ class LedgerRow:
     booked: bool = False
     was_active: bool = False
     desired_hash: str | None = None
-    elements: Mapping[str, str] = field(default_factory=dict)
+    elements: Mapping[str, Any] = field(default_factory=dict)
     sent_at: datetime | None = None
     attempts: int = 0
     updated_at: datetime | None = None
