@@ -6,7 +6,7 @@ changes is that a course which has gone quiet is completed.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from afterdose.core.care import (
@@ -124,7 +124,7 @@ def plans(desk: Desk, wanted: Sequence[DesiredAppointment], now: datetime) -> li
 
 def quiet_from(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> datetime | None:
     """When a course counts as over: its last dose and the protocol's gap."""
-    ends = [(one.anchor or one.start, one) for one in verdicts if one.outcome not in (Outcome.WITHDRAWN,)]
+    ends = [(one.anchor or one.start, one) for one in verdicts if one.outcome is not Outcome.WITHDRAWN]
     known = [(end, one) for end, one in ends if end is not None]
     if not known:
         return None
@@ -256,7 +256,7 @@ def _plan(
         family=family,
         status=status,
         verdicts=tuple(named),
-        appointments=tuple(kept[one.session_id] for one in named if one.session_id in kept),
+        appointments=tuple(kept[one.session_id] for one in named if one.session_id and one.session_id in kept),
         phase=eligible[-1].phase or Phase.ACTIVE,
         period_start=start,
         period_end=ends if over else None,

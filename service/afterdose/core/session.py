@@ -15,6 +15,7 @@ from afterdose.core.protocol import Rules
 from afterdose.core.reasons import Reason
 
 _WAITING = {"in-progress": Reason.STILL_RUNNING, "on-hold": Reason.ON_HOLD}
+_UNDATED = frozenset({Reason.ZONE_UNKNOWN, Reason.TIME_TOO_COARSE, Reason.DATE_ONLY, Reason.TIME_IMPLAUSIBLE})
 _OVER = frozenset({"completed", "stopped"})
 _BASES = (
     AnchorBasis.END,
@@ -89,8 +90,7 @@ def time_problems(dose: Dose, rules: Rules) -> tuple[Reason, ...]:
     effective = dose.effective
     start, end = effective.start or effective.end, effective.end or effective.start
     if start is None or end is None:
-        named = {Reason.ZONE_UNKNOWN, Reason.TIME_TOO_COARSE, Reason.DATE_ONLY}.intersection(dose.problems)
-        return () if named else (Reason.TIME_MISSING,)
+        return () if _UNDATED.intersection(dose.problems) else (Reason.TIME_MISSING,)
     found = []
     if effective.precision is Precision.COARSE:
         found.append(Reason.TIME_TOO_COARSE)
