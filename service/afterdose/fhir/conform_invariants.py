@@ -20,9 +20,9 @@ Rule = Callable[[Element, str, Findings], None]
 _UCUM = "http://unitsofmeasure.org"
 _URI_SYSTEM = "urn:ietf:rfc3986"
 _MEALS = frozenset({"C", "CM", "CD", "CV"})
-_WITHOUT_START = frozenset({"proposed", "cancelled", "waitlist"})
+_WITHOUT_START = ("proposed", "cancelled", "waitlist")
 # R4's expression for app-4 says 'no-show', which is no code of the value set; its text means this one.
-_WITH_CANCELATION = frozenset({"cancelled", "noshow"})
+_WITH_CANCELATION = ("cancelled", "noshow")
 
 
 def _has(element: Element, name: str) -> bool:
