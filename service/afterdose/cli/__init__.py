@@ -30,8 +30,7 @@ class _Commands(click.Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command = getattr(import_module(f"afterdose.cli.{module}"), cmd_name)
-        assert isinstance(command, click.Command)
+        command: click.Command = getattr(import_module(f"afterdose.cli.{module}"), cmd_name)
         return command
 
     def invoke(self, ctx: click.Context) -> object:

@@ -1,0 +1,200 @@
+"""Builds everything, once, from the settings. Nothing else constructs a store, a client or a worker."""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from types import TracebackType
+from typing import Self
+
+from flask import Flask
+from prometheus_client import CollectorRegistry
+
+from afterdose import logs
+from afterdose.content.content import Content, load_content
+from afterdose.core.clinic import Clinic
+from afterdose.core.dose import Dose
+from afterdose.ehr.client import EhrClient
+from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
+from afterdose.store.store import Store, open_store
+from afterdose.web.app import create_app
+from afterdose.web.metrics import WebMetrics
+from afterdose.web.services import WebServices
+from afterdose.work.gather import Gatherer, Source
+from afterdose.work.reconcile import Reconciler, Target
+from afterdose.work.worker import Worker
+
+Clock = Callable[[], datetime]
+
+SOFTWARE = "afterdose"
+
+
+def utc_now() -> datetime:
+    """The present. The only clock of the program; everything else is told what time it is."""
+    return datetime.now(UTC)
+
+
+def software_version() -> str:
+    """The version of the installed distribution."""
+    return version("afterdose")
+
+
+def wsgi() -> Flask:
+    """The WSGI application of one server process, with the settings that the environment names."""
+    settings = load_settings(None, os.environ)
+    logs.configure(settings.log.level, settings.log.format)
+    return web_app(settings, open_store(settings.database, clock=utc_now))
+
+
+def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flask:
+    """The WSGI application over an open store."""
+    return create_app(
+        WebServices(
+            settings=settings,
+            submit=store.committer.submit,
+            quarantine=store.quarantine,
+            clock=clock,
+            checks={"database": _checked(store.check_schema)},
+            metrics=WebMetrics(CollectorRegistry(), lambda: _gauges(store, clock())),
+        )
+    )
+
+
+def _checked(check: Callable[[], None]) -> Callable[[], str | None]:
+    def checked() -> str | None:
+        check()
+        return None
+
+    return checked
+
+
+def _gauges(store: Store, now: datetime) -> Mapping[str, float]:
+    oldest = store.agenda.oldest_due(now)
+    return {
+        "afterdose_agenda_due": store.agenda.due_count(now),
+        "afterdose_agenda_oldest_due_seconds": (now - oldest).total_seconds() if oldest else 0.0,
+        "afterdose_agenda_parked": len(store.agenda.parked()),
+        "afterdose_quarantine_bodies": store.quarantine.counts()[0],
+    }
+
+
+class Workshop:
+    """The workers of one process, with their store and their EHR clients."""
+
+    def __init__(self, settings: Settings, *, clock: Clock = utc_now) -> None:
+        self.settings = settings
+        self.content = load_content(settings.site_overlay)
+        self.store = open_store(settings.database, clock=clock)
+        self._clock = clock
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._clients = {name: EhrClient(target, clock=clock) for name, target in settings.targets.items()}
+        self.reconciler = self._reconciler()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the settings' number of workers."""
+        for number in range(self.settings.work.threads):
+            worker = self.worker(f"{software_version()}-{number}")
+            thread = threading.Thread(target=worker.run, name=f"afterdose-worker-{number}")
+            thread.start()
+            self._threads.append(thread)
+
+    def worker(self, name: str) -> Worker:
+        """One worker, not started."""
+        work = self.settings.work
+        return Worker(
+            name,
+            store=self.store,
+            reconciler=self.reconciler,
+            clock=self._clock,
+            lease=work.lease,
+            poll_interval=work.poll_interval,
+            retry_for=work.retry_for,
+            retry_cap=work.retry_cap,
+            stop=self._stop,
+        )
+
+    def stop(self) -> None:
+        """Claim nothing more; returns when every worker has finished the patient in hand."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def close(self) -> None:
+        """Stop, then close every connection."""
+        self.stop()
+        for client in self._clients.values():
+            client.close()
+        self.store.close()
+
+    def _reconciler(self) -> Reconciler:
+        settings, content = self.settings, self.content
+        sources = {name: self._source(source) for name, source in settings.sources.items()}
+        return Reconciler(
+            store=self.store,
+            content=content,
+            targets={name: self._target(target) for name, target in settings.targets.items()},
+            gatherer=Gatherer(store=self.store, sources=sources, codes=content.codes, clock=self._clock),
+            dose_bases={name: _dose_bases(settings, target) for name, target in settings.targets.items()},
+            clinic_for=_clinics(settings, content),
+            clock=self._clock,
+            software=SOFTWARE,
+        )
+
+    def _source(self, source: SourceSettings) -> Source:
+        target = self.settings.targets[source.target]
+        same_server = source.base_url == target.base_url
+        return Source(
+            name=source.name,
+            base_url=source.base_url,
+            zone=source.zone,
+            client=self._clients[source.target] if source.readable and same_server else None,
+        )
+
+    def _target(self, target: TargetSettings) -> Target:
+        return Target(
+            name=target.name,
+            client=self._clients[target.name],
+            clinic=self.content.clinic(target.clinic),
+            accept_auto=target.accept == "auto",
+            name_drug=target.drug_in_narrative,
+        )
+
+
+def _dose_bases(settings: Settings, target: TargetSettings) -> Mapping[str, str]:
+    """Source -> what stands before a reference to one of its doses, seen from the target."""
+    return {
+        source.name: "" if source.base_url == target.base_url else source.base_url
+        for source in settings.sources.values()
+        if source.target == target.name
+    }
+
+
+def _clinics(settings: Settings, content: Content) -> Callable[[str, tuple[Dose, ...]], Clinic]:
+    """Which clinic applies: the place of the newest dose, then the source's clinic, then the target's."""
+    of_target = {name: content.clinic(target.clinic) for name, target in settings.targets.items()}
+    of_source = {
+        name: content.clinic(source.clinic) for name, source in settings.sources.items() if source.clinic is not None
+    }
+    by_location = {
+        clinic.location: clinic for clinic in (*of_target.values(), *of_source.values()) if clinic.location is not None
+    }
+
+    def clinic_for(target: str, doses: tuple[Dose, ...]) -> Clinic:
+        ordered = sorted(doses, key=lambda dose: (dose.heard_at, dose.key), reverse=True)
+        for dose in ordered:
+            for place in dose.context.location_ids:
+                if place in by_location:
+                    return by_location[place]
+        return next((of_source[dose.key.source] for dose in ordered if dose.key.source in of_source), of_target[target])
+
+    return clinic_for

@@ -1,0 +1,284 @@
+"""`afterdose demo`: the whole service and a sandbox EHR on real sockets, through a fortnight in seconds."""
+
+import json
+import secrets
+import signal
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from afterdose import logs
+from afterdose.bootstrap import Workshop, web_app
+from afterdose.cli.story import Step, Story, administration, encounter, load_story, patient
+from afterdose.core.dose import DoseKey
+from afterdose.fhir.times import format_local
+from afterdose.sandbox import SandboxEHR
+from afterdose.settings import Settings, load_settings
+from afterdose.store.migrate import migrate
+
+_PATIENCE = 30.0
+"""Seconds of real time that one step of the story may take before the demo gives up."""
+
+_SOURCE = _TARGET = "sandbox"
+
+
+class _StoryClock:
+    """The time of the story. It only goes forward."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def __call__(self) -> datetime:
+        return self._now
+
+    def move_to(self, moment: datetime) -> None:
+        self._now = max(self._now, moment)
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Say nothing: the story is what is told."""
+
+
+@click.command()
+@click.option("--exit", "exit_", is_flag=True, help="End after the story; fails unless all is in the sandbox EHR.")
+@click.option("--json", "json_", is_flag=True, help="Print the summary as JSON and nothing else.")
+@click.option("--port", default=0, help="Port of the sandbox EHR; 0 takes a free one.")
+def demo(exit_: bool, json_: bool, port: int) -> None:
+    """Play a fortnight of doses against a sandbox EHR, and show what becomes of them."""
+    console = Console(quiet=json_, highlight=False)
+    story = load_story()
+    clock = _StoryClock(story.steps[0].at - timedelta(minutes=30))
+    logs.configure("error", "text")
+    with tempfile.TemporaryDirectory(prefix="afterdose-demo-") as folder, SandboxEHR(port=port, clock=clock) as ehr:
+        settings = _settings(Path(folder), ehr.base_url, story)
+        migrate(settings.database)
+        with Workshop(settings, clock=clock) as workshop, _web(settings, workshop, clock) as address:
+            _open(console, ehr, address)
+            _prepare(ehr, story, address, settings_token(Path(folder)))
+            workshop.start()
+            for step in story.steps:
+                clock.move_to(step.at)
+                _play(step, story, ehr, workshop, console)
+            summary = _summary(story, ehr, workshop)
+            _tell(summary, story, console)
+            if json_:
+                click.echo(json.dumps(summary, indent=2))
+            if not exit_:
+                console.print(f"\nThe sandbox EHR stays up: [bold]{ehr.page_url}[/bold]  (Ctrl-C ends it)")
+                _until_interrupted()
+            elif summary["missing"]:
+                raise click.ClickException("; ".join(summary["missing"]))
+
+
+def settings_token(folder: Path) -> str:
+    """The secret that the sandbox EHR shows to the service; made anew for each demo."""
+    return (folder / "sender.token").read_text(encoding="ascii")
+
+
+def _settings(folder: Path, base_url: str, story: Story) -> Settings:
+    (folder / "sender.token").write_text(secrets.token_urlsafe(48), encoding="ascii")
+    (folder / "afterdose.toml").write_text(
+        f"""
+data_dir = "{folder}"
+[work]
+threads = 2
+poll_interval = "50ms"
+[targets.{_TARGET}]
+base_url = "{base_url}"
+clinic = "example"
+[sources.{_SOURCE}]
+target = "{_TARGET}"
+zone = "{story.zone.key}"
+[[sources.{_SOURCE}.secrets]]
+value_file = "sender.token"
+""",
+        encoding="utf-8",
+    )
+    return load_settings(folder / "afterdose.toml", {})
+
+
+@contextmanager
+def _web(settings: Settings, workshop: Workshop, clock: _StoryClock) -> Iterator[str]:
+    """The service's door on a free port, in this process because it lives in the story's time."""
+    app = web_app(settings, workshop.store, clock=clock)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/fhir"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _open(console: Console, ehr: SandboxEHR, address: str) -> None:
+    console.print("[bold]afterdose demo[/bold]: two weeks at a made-up clinic, in the time of the story.")
+    console.print(f"Sandbox EHR (for demonstration and tests only): {ehr.page_url}")
+    console.print(f"afterdose listens at {address} and hears of doses by the EHR's rest-hook Subscription.\n")
+
+
+def _prepare(ehr: SandboxEHR, story: Story, address: str, token: str) -> None:
+    for who in story.people:
+        ehr.put(patient(story, who))
+    for step in story.steps:
+        if step.what == "charted":
+            ehr.put(encounter(step))
+    ehr.create(
+        {
+            "resourceType": "Subscription",
+            "status": "requested",
+            "reason": "Integration care after ketamine and esketamine",
+            "criteria": "MedicationAdministration?",
+            "channel": {
+                "type": "rest-hook",
+                "endpoint": address,
+                "payload": "application/fhir+json",
+                "header": [f"Authorization: Bearer {token}"],
+            },
+        }
+    )
+
+
+def _play(step: Step, story: Story, ehr: SandboxEHR, workshop: Workshop, console: Console) -> None:
+    before = {(one["resourceType"], one["id"]): one for one in _written(ehr)}
+    known = workshop.store.facts.count()
+    if step.what == "booked":
+        _book(step, ehr)
+    elif step.what == "retracted":
+        current = ehr.get("MedicationAdministration", step.dose)
+        ehr.put({**(current or {}), "status": "entered-in-error"})
+    else:
+        ehr.put(administration(step))
+    _wait_until_idle(workshop, known if step.what == "booked" else known + 1, step.at)
+    console.print(f"[cyan]{format_local(step.at, story.zone)}[/cyan]  [bold]{story.name(step.who)}[/bold]: {step.words}")
+    for line in _changes(before, ehr):
+        console.print(f"    {line}")
+    outcome = workshop.store.outcomes.find(_SOURCE, step.dose)
+    if outcome is not None and step.what != "booked":
+        reasons = ", ".join(workshop.content.reason_text(reason) for reason in outcome.reasons)
+        console.print(f"    [green]{outcome.outcome}[/green]" + (f" ({reasons})" if reasons else ""))
+
+
+def _wait_until_idle(workshop: Workshop, facts: int, now: datetime) -> None:
+    """Until the event is on disk and no patient is due any more."""
+    deadline = time.monotonic() + _PATIENCE
+    while workshop.store.facts.count() < facts or workshop.store.agenda.due_count(now):
+        if time.monotonic() > deadline:
+            raise click.ClickException("the service did not finish a step of the story in time")
+        time.sleep(0.01)
+
+
+def _book(step: Step, ehr: SandboxEHR) -> None:
+    """What a coordinator does: agree a time inside the requested period and book it."""
+    for appointment in ehr.all("Appointment"):
+        doses = [reference.get("reference") for reference in appointment["supportingInformation"]]
+        if f"MedicationAdministration/{step.dose}" in doses and appointment["status"] == "proposed":
+            start = datetime.fromisoformat(appointment["requestedPeriod"][0]["start"]) + timedelta(hours=5)
+            start = start.replace(minute=0, second=0)
+            end = start + timedelta(minutes=appointment["minutesDuration"])
+            ehr.put({**appointment, "status": "booked", "start": start.isoformat(), "end": end.isoformat()})
+
+
+def _written(ehr: SandboxEHR) -> list[dict[str, Any]]:
+    return [resource for type_ in ("Appointment", "CarePlan", "Task") for resource in ehr.all(type_)]
+
+
+def _changes(before: Mapping[tuple[str, str], dict[str, Any]], ehr: SandboxEHR) -> Iterator[str]:
+    for resource in _written(ehr):
+        type_, status = resource["resourceType"], resource["status"]
+        old = before.get((type_, resource["id"]))
+        if old is None:
+            yield f"EHR: new {type_} ({status}): {_gist(resource)}"
+        elif old["meta"]["versionId"] != resource["meta"]["versionId"]:
+            change = status if old["status"] == status else f"{old['status']} -> {status}"
+            yield f"EHR: {type_} changed ({change}): {_gist(resource)}"
+
+
+def _gist(resource: Mapping[str, Any]) -> str:
+    return str(resource.get("comment") or resource.get("title") or resource.get("description"))
+
+
+def _summary(story: Story, ehr: SandboxEHR, workshop: Workshop) -> dict[str, Any]:
+    doses = []
+    for id_ in dict.fromkeys(step.dose for step in story.steps):
+        outcome = workshop.store.outcomes.find(_SOURCE, id_)
+        fact = workshop.store.facts.latest(_SOURCE, id_)
+        key = DoseKey(_SOURCE, id_)
+        doses.append(
+            {
+                "patient": story.name(id_.partition("-")[0]),
+                "administration": f"MedicationAdministration/{key.id}",
+                "heard_at": fact.received_at.isoformat() if fact else None,
+                "outcome": str(outcome.outcome) if outcome else None,
+                "reasons": [str(reason) for reason in outcome.reasons] if outcome else [],
+                "details": dict(outcome.details) if outcome else {},
+            }
+        )
+    counts = {who: _counts(ehr, who) for who in story.people}
+    missing = [
+        f"{story.name(who)}: expected {dict(wanted)}, found {counts[who]}"
+        for who, wanted in story.expected.items()
+        if counts[who] != wanted
+    ]
+    return {"doses": doses, "resources": counts, "missing": missing, "ehr": ehr.base_url}
+
+
+def _counts(ehr: SandboxEHR, who: str) -> dict[str, dict[str, int]]:
+    counted = {}
+    for type_, owner in (("CarePlan", _subject), ("Appointment", _attender)):
+        found = Counter(one["status"] for one in ehr.all(type_) if owner(one) == f"Patient/{who}")
+        if found:
+            counted[type_] = dict(found)
+    return counted
+
+
+def _subject(plan: Mapping[str, Any]) -> str:
+    return str(plan["subject"]["reference"])
+
+
+def _attender(appointment: Mapping[str, Any]) -> str:
+    return str(appointment["participant"][0]["actor"]["reference"])
+
+
+def _tell(summary: Mapping[str, Any], story: Story, console: Console) -> None:
+    table = Table(title="What became of every dose", show_lines=False)
+    for heading in ("Patient", "Dose ended", "Window", "Session", "State"):
+        table.add_column(heading)
+    for dose in summary["doses"]:
+        details = dose["details"]
+        window, session = details.get("window"), details.get("session") or {}
+        table.add_row(
+            dose["patient"],
+            _local(details.get("anchor"), story),
+            f"{_local(window['opens'], story)} -\n{_local(window['closes'], story)}" if window else "-",
+            _local(session.get("start"), story) if session.get("start") else session.get("reason") or "-",
+            dose["outcome"] or "-",
+        )
+    console.print()
+    console.print(table)
+    for line in summary["missing"]:
+        console.print(f"[red]missing[/red] {line}")
+
+
+def _local(instant: str | None, story: Story) -> str:
+    return format_local(datetime.fromisoformat(instant), story.zone) if instant else "-"
+
+
+def _until_interrupted() -> None:
+    end = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: end.set())
+    end.wait()

@@ -1,0 +1,92 @@
+"""The processes: `run` (web and workers together), `serve` (web), `work` (workers), and what prepares them."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from afterdose import logs
+from afterdose.bootstrap import Workshop
+from afterdose.settings import Settings, example_toml, load_settings
+from afterdose.settings.load import CONFIG
+from afterdose.store.migrate import migrate as migrate_store
+from afterdose.web.serving import serve as serve_web
+
+_INSECURE = "AFTERDOSE_INSECURE_DEV"
+
+
+def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+    config = click.option(
+        "--config",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help=f"The settings file; without it {CONFIG}, without that only AFTERDOSE_* variables.",
+    )
+    insecure = click.option(
+        "--insecure-dev", is_flag=True, help="Development only: no sender needs a secret, loopback addresses only."
+    )
+    return config(insecure(command))
+
+
+def _prepare(config: Path | None, insecure_dev: bool) -> Settings:
+    """Load the settings, and leave them where the server processes find them."""
+    if config is not None:
+        os.environ[CONFIG] = str(config.resolve())
+    if insecure_dev:
+        os.environ[_INSECURE] = "true"
+    settings = load_settings(None, os.environ)
+    logs.configure(settings.log.level, settings.log.format)
+    if settings.insecure_dev:
+        click.echo("Development mode: senders need no secret; only loopback addresses are served.", err=True)
+    return settings
+
+
+def _wait_for_the_end() -> None:
+    end = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: end.set())
+    end.wait()
+
+
+@click.command()
+@_options
+def run(config: Path | None, insecure_dev: bool) -> None:
+    """Receive events and work on them, in one go; prepares the database first."""
+    settings = _prepare(config, insecure_dev)
+    migrate_store(settings.database)
+    with Workshop(settings) as workshop:
+        workshop.start()
+        serve_web(settings)
+
+
+@click.command()
+@_options
+def serve(config: Path | None, insecure_dev: bool) -> None:
+    """Receive events only; `afterdose work` does the rest. Needs a migrated database."""
+    serve_web(_prepare(config, insecure_dev))
+
+
+@click.command()
+@_options
+def work(config: Path | None, insecure_dev: bool) -> None:
+    """Work on what was received, until SIGTERM. Needs a migrated database."""
+    with Workshop(_prepare(config, insecure_dev)) as workshop:
+        workshop.start()
+        _wait_for_the_end()
+
+
+@click.command()
+@_options
+def migrate(config: Path | None, insecure_dev: bool) -> None:
+    """Bring the database to this program's schema; makes it where there is none."""
+    migrate_store(_prepare(config, insecure_dev).database)
+    click.echo("The database is up to date.")
+
+
+@click.command()
+def settings() -> None:
+    """Print a settings file in which every key is explained."""
+    click.echo(example_toml(), nl=False)

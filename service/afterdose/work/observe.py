@@ -1,0 +1,65 @@
+"""What a look at one of our resources in the EHR tells: still ours, taken over, booked, or removed.
+
+Pure: the ledger's memory and the resource as it stands go in, the new standing comes out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from afterdose.core.care import ArtifactKind, Standing
+from afterdose.work.merge import Owned, still_ours
+
+# http://hl7.org/fhir/R4/valueset-appointmentstatus.html: agreed, or past the agreement.
+_BOOKED = frozenset({"booked", "arrived", "checked-in", "fulfilled", "noshow"})
+_APPOINTMENT_ENDED = frozenset({"cancelled", "entered-in-error"})
+# http://hl7.org/fhir/R4/valueset-request-status.html: a person has ended the plan.
+_PLAN_ENDED = frozenset({"completed", "revoked", "entered-in-error"})
+# http://hl7.org/fhir/R4/valueset-task-status.html: somebody has dealt with it.
+_TASK_ENDED = frozenset({"rejected", "cancelled", "failed", "completed", "entered-in-error"})
+
+_APPOINTMENT_TOUCHED_BY = ("status", "start", "end", "requestedPeriod", "minutesDuration", "participant", "slot")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """How an artifact stood when it was last read."""
+
+    standing: Standing
+    ehr_status: str | None
+    booked: bool
+    was_active: bool
+
+
+def sight(
+    kind: ArtifactKind, current: Mapping[str, Any], *, owned: Owned, standing: Standing, was_active: bool
+) -> Sighting:
+    """Read the standing of an artifact of ``kind`` from the resource as it is in the EHR now.
+
+    An end that we wrote ourselves is no person's doing: it reads as our status, unchanged.
+    """
+    resource = dict(current)
+    status = current.get("status")
+    ours = still_ours(resource, owned, ["status"])
+    booked = kind is ArtifactKind.APPOINTMENT and status in _BOOKED
+    now = standing
+    if kind is ArtifactKind.APPOINTMENT:
+        if booked:
+            now = Standing.TAKEN_OVER
+        elif status in _APPOINTMENT_ENDED and not ours:
+            now = Standing.REMOVED_BY_PERSON
+        elif standing is Standing.WRITTEN and (
+            not still_ours(resource, owned, _APPOINTMENT_TOUCHED_BY) or current.get("start") is not None
+        ):
+            now = Standing.TAKEN_OVER
+    elif kind is ArtifactKind.CARE_PLAN:
+        if status in _PLAN_ENDED and not ours:
+            now = Standing.REMOVED_BY_PERSON
+    elif status in _TASK_ENDED and not ours:
+        now = Standing.REMOVED_BY_PERSON
+    return Sighting(
+        standing=now,
+        ehr_status=status if isinstance(status, str) else None,
+        booked=booked,
+        was_active=was_active or (kind is ArtifactKind.CARE_PLAN and status == "active"),
+    )

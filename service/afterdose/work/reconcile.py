@@ -1,0 +1,221 @@
+"""One patient brought into line: facts -> decide -> desired care -> difference to the ledger -> writes -> next wake-up.
+
+The loop is level-triggered: it never asks what happened, only what is known and what stands in the
+EHR. Running it again, later, twice or after a crash gives the same result.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from afterdose.content.content import Content
+from afterdose.core.care import (
+    ArtifactKey,
+    ArtifactKind,
+    Care,
+    Known,
+    KnownArtifact,
+    ReviewItem,
+    Snapshot,
+    Standing,
+)
+from afterdose.core.clinic import Clinic
+from afterdose.core.dose import Dose
+from afterdose.core.errors import EhrConflict
+from afterdose.core.plan import decide
+from afterdose.ehr.client import EhrClient
+from afterdose.fhir.encode import Letterhead
+from afterdose.fhir.narrative import Wording
+from afterdose.store.append import ARRIVED
+from afterdose.store.rows import Claim, LedgerRow
+from afterdose.store.store import Store
+from afterdose.work.attribution import attribute
+from afterdose.work.deliver import Delivery, Refusal, StandsOtherwise
+from afterdose.work.drafts import drafts
+from afterdose.work.gather import Gatherer
+from afterdose.work.report import outcome_rows
+
+_ROUNDS = 4
+"""How often a decision is made anew because the EHR stood otherwise, before the patient is put off."""
+
+_OPEN_STATUSES = frozenset({"proposed", "draft", "active", "requested"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """An EHR that plans are written to."""
+
+    name: str
+    client: EhrClient
+    clinic: Clinic
+    accept_auto: bool
+    name_drug: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What came of it: when to look again (None = when facts change), and whether a person has to act."""
+
+    next_due_at: datetime | None
+    refused: bool = False
+
+
+class Reconciler:
+    """Reconciles patients, one claim at a time. One instance serves all workers of a process."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        content: Content,
+        targets: Mapping[str, Target],
+        gatherer: Gatherer,
+        dose_bases: Mapping[str, Mapping[str, str]],
+        clinic_for: Callable[[str, tuple[Dose, ...]], Clinic],
+        clock: Callable[[], datetime],
+        software: str,
+    ) -> None:
+        self._store = store
+        self._content = content
+        self._targets = targets
+        self._gatherer = gatherer
+        self._dose_bases = dose_bases
+        self._clinic_for = clinic_for
+        self._clock = clock
+        self._software = software
+
+    def reconcile(self, claim: Claim, hold: Callable[[], None]) -> Done:
+        """Bring the claimed patient into line. ``hold`` is called before every call of an EHR and keeps the lease.
+
+        Raises EhrUnavailable (try later), EhrConflict (somebody keeps writing), LeaseLost.
+        """
+        target = self._targets[claim.target]
+        doses = self._gatherer.doses(claim, hold)
+        look = ARRIVED not in claim.reasons
+        for _ in range(_ROUNDS):
+            now = self._clock()
+            rows = {row.key: row for row in self._store.ledger.load(claim.target, claim.patient)}
+            snapshot = self._snapshot(claim, target, doses, rows)
+            care = decide(snapshot, now)
+            self._remember(claim, care, rows, ())
+            delivery = Delivery(
+                store=self._store,
+                client=target.client,
+                claim=claim,
+                hold=hold,
+                identifier_system=self._content.canonicals.identifier_system,
+                clock=self._clock,
+                rows=rows,
+            )
+            head = self._letterhead(claim, target, snapshot.clinic)
+            try:
+                if look:
+                    look = False
+                    if delivery.look(_open(rows)):
+                        continue
+                delivery.deliver(drafts(care, head))
+            except StandsOtherwise:
+                continue
+            for plan in care.plans:
+                attribute(plan, delivery, head, now=now)
+            self._remember(claim, care, delivery.rows, delivery.refusals)
+            return Done(next_due_at=care.wake_up, refused=bool(delivery.refusals))
+        raise EhrConflict("the resources of one patient kept changing while they were written")
+
+    def _snapshot(
+        self, claim: Claim, target: Target, doses: tuple[Dose, ...], rows: Mapping[ArtifactKey, LedgerRow]
+    ) -> Snapshot:
+        known = Known(
+            memberships=self._store.outcomes.memberships(claim.target, claim.patient),
+            artifacts={key: _known(row) for key, row in rows.items() if key.kind is not ArtifactKind.PROVENANCE},
+        )
+        return Snapshot(
+            patient=None if claim.patient.startswith("~") else claim.patient,
+            doses=doses,
+            known=known,
+            protocols=self._content.protocols,
+            clinic=self._clinic_for(claim.target, doses),
+            codes=self._content.codes,
+            accept_auto=target.accept_auto,
+        )
+
+    def _letterhead(self, claim: Claim, target: Target, clinic: Clinic) -> Letterhead:
+        return Letterhead(
+            patient=claim.patient,
+            canonicals=self._content.canonicals,
+            codes=self._content.codes,
+            words=Wording(
+                clinic=clinic,
+                protocols=self._content.protocols,
+                reason_text=self._content.reason_text,
+                software=self._software,
+                name_drug=target.name_drug,
+            ),
+            dose_bases=self._dose_bases[claim.target],
+            references={},
+            accept_auto=target.accept_auto,
+        )
+
+    def _remember(
+        self, claim: Claim, care: Care, rows: Mapping[ArtifactKey, LedgerRow], refusals: Sequence[Refusal]
+    ) -> None:
+        """Commit what was decided: before writing (so that ids survive a crash) and after."""
+        refused = {refusal.key for refusal in refusals}
+        self._store.outcomes.replace(
+            claim,
+            outcome_rows(care, target=claim.target, patient=claim.patient, refused=refused),
+            care.memberships,
+        )
+        reviews = [item for item in care.reviews if not _resolved(item, care, rows)]
+        self._store.reviews.sync(claim, [*reviews, *_refused_items(care, refusals)])
+
+
+def _known(row: LedgerRow) -> KnownArtifact:
+    return KnownArtifact(
+        key=row.key,
+        standing=row.standing,
+        ehr_status=row.ehr_status,
+        booked=row.booked,
+        was_active=row.was_active,
+        reference=f"{row.resource_type}/{row.ehr_id}" if row.ehr_id is not None else None,
+    )
+
+
+def _open(rows: Mapping[ArtifactKey, LedgerRow]) -> list[ArtifactKey]:
+    """Artifacts that people may still act on."""
+    return [
+        key
+        for key, row in rows.items()
+        if row.ehr_id is not None
+        and row.standing in (Standing.WRITTEN, Standing.TAKEN_OVER)
+        and row.ehr_status in _OPEN_STATUSES
+    ]
+
+
+def _resolved(item: ReviewItem, care: Care, rows: Mapping[ArtifactKey, LedgerRow]) -> bool:
+    """Whether a person has closed the Task that asked for this review."""
+    return any(
+        task.verdict.founder == item.founder
+        and task.key in rows
+        and rows[task.key].standing is Standing.REMOVED_BY_PERSON
+        for task in care.tasks
+        if task.key.kind is ArtifactKind.REVIEW_TASK
+    )
+
+
+def _refused_items(care: Care, refusals: Sequence[Refusal]) -> list[ReviewItem]:
+    """One question for each dose session whose resources, or whose course plan, could not be written."""
+    items = []
+    for verdict in care.verdicts:
+        subjects = {verdict.session_id, verdict.course_id}
+        reasons = [refusal.reason for refusal in refusals if refusal.key.subject in subjects]
+        if reasons:
+            items.append(
+                ReviewItem(
+                    founder=verdict.founder,
+                    administrations=verdict.administrations,
+                    reasons=tuple(dict.fromkeys(reasons)),
+                    due=verdict.window.opens if verdict.window else None,
+                )
+            )
+    return items
