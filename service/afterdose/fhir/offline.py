@@ -1,0 +1,245 @@
+"""The resources of some files, related to each other as if a FHIR server held them all. Pure.
+
+Files, Bundles and NDJSON lines of one input are one pool. What a Bundle calls by ``fullUrl`` becomes ``Type/id``, as a
+server does when it takes a transaction (https://hl7.org/fhir/R4/http.html#trules), so that every reference that can be
+followed here is relative afterwards. Ids are taken to be unique within one input; of several versions of a resource
+the newest counts.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from afterdose.core.codes import Codes
+from afterdose.core.dose import Context
+from afterdose.core.errors import BadInput, Problem
+from afterdose.fhir import administration, strict_json
+from afterdose.fhir.decode import decode_context, references_of
+from afterdose.fhir.effective import effective
+from afterdose.fhir.elements import JsonObject, codings, member, members, reference, text
+from afterdose.fhir.references import is_id, patient_id
+
+_MOST_MEMBERS = 2_000_000
+"""A file may be a whole export; what arrives over the network has a smaller limit."""
+_TYPE = re.compile("[A-Z][A-Za-z]{1,63}")
+_URN = re.compile("urn:uuid:([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})")
+_ABSOLUTE = re.compile(r"(https?://[^\s?#]+/)([A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+_SETTLED = frozenset({"final", "amended", "corrected"})
+"""Statuses of an Observation whose value counts (http://hl7.org/fhir/R4/valueset-observation-status.html)."""
+_PLACES = ("Location", "HealthcareService", "Organization", "PractitionerRole", "Practitioner")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One resource of an input, with the URL by which its Bundle calls it."""
+
+    resource: JsonObject
+    full_url: str | None = None
+
+    @property
+    def name(self) -> str | None:
+        """``Type/id``, None where it has no id."""
+        id_ = text(self.resource, "id")
+        return f"{self.resource['resourceType']}/{id_}" if id_ is not None else None
+
+
+def read(body: bytes) -> tuple[Entry, ...]:
+    """The resources of a text: one resource, a Bundle (also nested), or NDJSON of these.
+
+    Raises BadInput with every problem found; a path begins with the line where the text is NDJSON
+    (``line 3: Bundle.entry[0].resource.status``). MedicationAdministrations are checked as intake checks them, other
+    resources only for being resources.
+    """
+    problems: list[Problem] = []
+    entries: list[Entry] = []
+    for where, piece in _pieces(body):
+        try:
+            value = strict_json.loads(piece, max_members=_MOST_MEMBERS)
+        except BadInput as error:
+            problems += [Problem(problem.code, where + problem.path, problem.text) for problem in error.problems]
+            continue
+        for found in _entries(value, where, "", None):
+            if isinstance(found, Problem):
+                problems.append(found)
+            else:
+                entries.append(found)
+    if problems:
+        raise BadInput(*problems)
+    return tuple(entries)
+
+
+class Pool:
+    """All resources of one input."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        found = list(entries)
+        urls = {entry.full_url: entry.name for entry in found if entry.full_url is not None and entry.name is not None}
+        bare = {entry.name for entry in found if entry.full_url is None and entry.name is not None}
+        self._by_name: dict[str, JsonObject] = {}
+        self._by_type: dict[str, list[JsonObject]] = defaultdict(list)
+        for entry in sorted(found, key=_last_updated):
+            resource = _related(entry.resource, urls, bare, _base(entry))
+            if entry.name is not None:
+                self._by_name[entry.name] = resource
+            else:
+                self._by_type[str(resource["resourceType"])].append(resource)
+        for resource in self._by_name.values():
+            self._by_type[str(resource["resourceType"])].append(resource)
+
+    def all(self, type_: str) -> Iterator[JsonObject]:
+        """Every resource of a type, each once."""
+        yield from self._by_type[type_]
+
+    def find(self, ref: str | None, *types: str) -> JsonObject | None:
+        """The resource of one of ``types`` that a reference names, None where the input has none."""
+        name = re.sub("/_history/.*", "", ref or "")
+        return self._by_name.get(name) if name.partition("/")[0] in types else None
+
+    def context(self, dose: JsonObject, codes: Codes, zone: ZoneInfo, *, until: datetime) -> Context:
+        """What hangs on an administration; of the body weights the latest that was measured by ``until``."""
+        related = references_of(dose)
+        request = self.find(related.request, "MedicationRequest", "ServiceRequest")
+        encounter = self.find(related.encounter, "Encounter")
+        subject = patient_id(administration.envelope(dose).subject, base_url="")
+        places = [
+            *(reference(stay, "location") for stay in members(encounter, "location")),
+            reference(encounter, "serviceProvider"),
+            *related.performers,
+        ]
+        reasons = [*related.reasons, *(references_of(request).reasons if request is not None else ())]
+        return decode_context(
+            request=request,
+            encounter=encounter,
+            medication=self.find(related.medication, "Medication"),
+            patient=self._by_name.get(f"Patient/{subject}"),
+            locations=self._found(places, *_PLACES),
+            conditions=[one for one in self._about(subject, "Condition") if not _is_resolved(one)],
+            reasons=self._found(reasons, "Condition"),
+            weight=self._weight(subject, codes, zone, until),
+        )
+
+    def _found(self, refs: Iterable[str | None], *types: str) -> list[JsonObject]:
+        found = (self.find(ref, *types) for ref in dict.fromkeys(refs))
+        return [resource for resource in found if resource is not None]
+
+    def _about(self, patient: str | None, type_: str) -> Iterator[JsonObject]:
+        for resource in self.all(type_) if patient is not None else ():
+            if patient_id(reference(resource, "subject"), base_url="") == patient:
+                yield resource
+
+    def _weight(self, patient: str | None, codes: Codes, zone: ZoneInfo, until: datetime) -> JsonObject | None:
+        wanted = frozenset(codes.outbound.get("body-weight", ()))
+        measured = [
+            (when, one)
+            for one in self._about(patient, "Observation")
+            if wanted.intersection(codings(member(one, "code"))) and text(one, "status") in _SETTLED
+            if (when := effective(one, zone)[0].start) is not None and when <= until
+        ]
+        return max(measured, key=lambda pair: pair[0])[1] if measured else None
+
+
+def _pieces(body: bytes) -> list[tuple[str, bytes]]:
+    """The JSON texts of a body, each with the beginning of its paths."""
+    lines = [(number, line) for number, line in enumerate(body.split(b"\n"), start=1) if line.strip()]
+    if len(lines) > 1 and (_is_object(lines[0][1]) or all(_looks_whole(line) for _, line in lines)):
+        return [(f"line {number}: ", line) for number, line in lines]
+    return [("", body)]
+
+
+def _looks_whole(line: bytes) -> bool:
+    return line.strip().startswith(b"{") and line.strip().endswith(b"}")
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(strict_json.loads(line, max_members=_MOST_MEMBERS), dict)
+    except BadInput:
+        return False
+
+
+def _entries(value: object, where: str, path: str, url: str | None) -> Iterator[Entry | Problem]:
+    """The resources in a value; ``path`` is where it stands in its Bundle."""
+    kind = value.get("resourceType") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping):
+        yield Problem("structure", where + path, "is not a JSON object")
+    elif not isinstance(kind, str) or not _TYPE.fullmatch(kind):
+        yield Problem("structure", f"{where}{path}{'.' if path else ''}resourceType", "is missing or no resource type")
+    elif kind == "Bundle":
+        yield from _bundle(value, where, path or "Bundle")
+    else:
+        yield from _entry(value, kind, where, path or kind, url)
+
+
+def _bundle(bundle: JsonObject, where: str, path: str) -> Iterator[Entry | Problem]:
+    listed = bundle.get("entry", [])
+    if not isinstance(listed, list):
+        yield Problem("structure", f"{where}{path}.entry", "is not an array")
+        return
+    for number, entry in enumerate(listed):
+        if not isinstance(entry, Mapping):
+            yield Problem("structure", f"{where}{path}.entry[{number}]", "is not a JSON object")
+        elif "resource" in entry:
+            yield from _entries(entry["resource"], where, f"{path}.entry[{number}].resource", text(entry, "fullUrl"))
+
+
+def _entry(resource: JsonObject, kind: str, where: str, path: str, url: str | None) -> Iterator[Entry | Problem]:
+    """The resource with an id: its own, or the UUID under which a Bundle calls it."""
+    urn = _URN.fullmatch(url or "")
+    if "id" not in resource and urn is not None:
+        resource = {**resource, "id": urn[1]}
+    problems = list(administration.problems(resource)) if kind == administration.TYPE else []
+    if kind == administration.TYPE and "id" not in resource:
+        problems.append(Problem("required", f"{kind}.id", "is missing, so there is no name for the dose"))
+    id_ = resource.get("id")
+    if kind != administration.TYPE and id_ is not None and not (isinstance(id_, str) and is_id(id_)):
+        problems.append(Problem("value", f"{kind}.id", "is not 1 to 64 letters, digits, '-' and '.'"))
+    for problem in problems:
+        yield Problem(problem.code, where + path + problem.path.removeprefix(kind), problem.text)
+    if not problems:
+        yield Entry(resource, url)
+
+
+def _base(entry: Entry) -> str | None:
+    """The base URL of the server that an entry comes from."""
+    absolute = _ABSOLUTE.fullmatch(entry.full_url or "")
+    return absolute[1] if absolute is not None else None
+
+
+def _related(resource: JsonObject, urls: Mapping[str, str | None], bare: set[str], base: str | None) -> JsonObject:
+    """The resource with relative references wherever they name something of this input or of its own server.
+
+    ``bare``: names of resources that came without a URL and may be of any server.
+    """
+
+    def relative(ref: str) -> str:
+        name = urls.get(ref)
+        if name is not None:
+            return name
+        absolute = _ABSOLUTE.fullmatch(ref)
+        if absolute is None:
+            return ref
+        known = urls.get(absolute[1] + absolute[2])
+        return known or (absolute[2] if absolute[1] == base or absolute[2] in bare else ref)
+
+    def walk(value: object) -> object:
+        if isinstance(value, Mapping):
+            return {
+                name: relative(inner) if name == "reference" and isinstance(inner, str) else walk(inner)
+                for name, inner in value.items()
+            }
+        return [walk(inner) for inner in value] if isinstance(value, list) else value
+
+    return {name: walk(inner) for name, inner in resource.items()}
+
+
+def _last_updated(entry: Entry) -> datetime:
+    """By which versions are ordered; one without a date counts as the newest, then the last in the input."""
+    return administration.envelope(entry.resource).last_updated or datetime.max.replace(tzinfo=UTC)
+
+
+def _is_resolved(condition: JsonObject) -> bool:
+    """Whether a problem is over and not expected back (http://hl7.org/fhir/R4/valueset-condition-clinical.html)."""
+    return any(coding.code == "resolved" for coding in codings(member(condition, "clinicalStatus")))
