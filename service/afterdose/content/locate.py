@@ -1,0 +1,48 @@
+"""Where the mapping and profile files are: in the wheel, in a checkout, or in the site's own directory.
+
+A site overlay has the same layout (``mappings/...``, ``profiles/...``) and wins file by file.
+"""
+
+from pathlib import Path
+
+from afterdose.core.errors import BadContent
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def bundled() -> Path:
+    """The directory that holds ``mappings/`` and ``profiles/`` as delivered: in the wheel, else the checkout."""
+    inside = _PACKAGE / "_content"
+    return inside if inside.is_dir() else _PACKAGE.parents[1]
+
+
+def find(relative: str, overlay: Path | None) -> Path:
+    """The file ``relative``; the overlay's where it has one. Raises BadContent where nobody has it."""
+    for root in _roots(overlay):
+        if (root / relative).is_file():
+            return root / relative
+    raise BadContent(f"{relative}: there is no such file, neither as delivered nor in the site overlay")
+
+
+def choose(folder: str, name_or_path: str, overlay: Path | None) -> Path:
+    """A TOML file by its name in ``folder`` (``example``), or by its path (``/etc/afterdose/clinic.toml``).
+
+    Raises BadContent that lists the names that exist.
+    """
+    if name_or_path.endswith(".toml") or "/" in name_or_path:
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise BadContent(f"{path}: there is no such file")
+        return path
+    names = sorted({path.stem for root in _roots(overlay) for path in (root / folder).glob("*.toml")})
+    if name_or_path not in names:
+        raise BadContent(f"{folder}/{name_or_path}.toml: there is no such file; there are: {', '.join(names)}")
+    return find(f"{folder}/{name_or_path}.toml", overlay)
+
+
+def _roots(overlay: Path | None) -> tuple[Path, ...]:
+    if overlay is None:
+        return (bundled(),)
+    if not overlay.is_dir():
+        raise BadContent(f"{overlay}: the site overlay is not a directory")
+    return (overlay, bundled())
