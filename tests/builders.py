@@ -172,7 +172,7 @@ def a_dose(
     start: str | datetime = "2026-01-05 10:00",
     end: str | datetime | None = None,
     *,
-    id: str = "dose-1",  # noqa: A002
+    id: str = "dose-1",
     source: str = "ehr",
     minutes: float = 40,
     heard: str | datetime | None = None,
@@ -220,7 +220,7 @@ def a_snapshot(*doses: Dose, **changes: object) -> Snapshot:
     return replace(snapshot, **changes)
 
 
-def verdict_of(care: Care, id: str) -> DoseVerdict:  # noqa: A002
+def verdict_of(care: Care, id: str) -> DoseVerdict:
     """The one verdict that holds this administration, withdrawn or not."""
     found = [one for one in care.verdicts if id in {key.id for key in (*one.administrations, *one.withdrawn)}]
     if len(found) != 1:

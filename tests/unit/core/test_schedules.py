@@ -4,12 +4,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from builders import EVERY_DAY, a_clinic, a_dose, a_snapshot, local
 
 from afterdose.core.care import Phase, SessionClass, SessionState, Snapshot
 from afterdose.core.dose import Dose, Family
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Outcome, Reason
+from builders import EVERY_DAY, a_clinic, a_dose, a_snapshot, local
 
 
 def _series(days: list[str], start: str, minutes: float, family: Family = Family.KETAMINE) -> tuple[Dose, ...]:
