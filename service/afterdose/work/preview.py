@@ -1,0 +1,176 @@
+"""The same decision as the worker's, for the resources of an input instead of an EHR. Pure.
+
+Either every dose is heard of now, or each dose session is judged as it would have been at its own end, when the later
+doses of the input were only planned.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from afterdose.core.care import Care, DoseVerdict, Snapshot
+from afterdose.core.clinic import Clinic
+from afterdose.core.codes import Codes
+from afterdose.core.dose import Dose, DoseKey, Family, PlannedDose, Precision
+from afterdose.core.identity import artifact_id
+from afterdose.core.plan import decide
+from afterdose.core.protocol import Protocol
+from afterdose.core.reasons import Outcome, Reason
+from afterdose.core.session import begins, ends
+from afterdose.fhir.administration import TYPE, envelope
+from afterdose.fhir.announced import announced
+from afterdose.fhir.decode import decode_dose
+from afterdose.fhir.effective import effective
+from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead
+from afterdose.fhir.offline import Pool
+from afterdose.fhir.references import patient_id
+from afterdose.work.drafts import drafts
+
+SOURCE = "input"
+
+_NOT_GIVEN = frozenset({Reason.NOT_DONE, Reason.NOT_GIVEN_METHOD})
+_NO_DOSE = frozenset({Outcome.WITHDRAWN, Outcome.UNRELATED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a site has decided. ``zone`` is that of times without an offset."""
+
+    codes: Codes
+    protocols: Mapping[Family, Protocol]
+    clinic: Clinic
+    zone: ZoneInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What is decided for one patient (None: a dose whose patient cannot be told).
+
+    ``verdicts``: one a dose session, by anchor, else by start, those without a time last.
+    """
+
+    patient: str | None
+    verdicts: tuple[DoseVerdict, ...]
+    care: Care
+
+
+def heard_now(pool: Pool, site: Site, now: datetime) -> tuple[Preview, ...]:
+    """Every dose of the input is heard of at ``now``."""
+    found = []
+    for patient, doses, planned in _patients(pool, site, now):
+        care = decide(_snapshot(patient, doses, planned, site), now)
+        found.append(Preview(patient=patient, verdicts=_ordered(care.verdicts), care=care))
+    return tuple(found)
+
+
+def heard_as_given(pool: Pool, site: Site, now: datetime) -> tuple[Preview, ...]:
+    """Each dose session is judged at its own end. ``now`` counts for a patient of whom no dose has any time."""
+    return tuple(
+        _as_given(patient, doses, planned, site, now) for patient, doses, planned in _patients(pool, site, now)
+    )
+
+
+def resources(care: Care, head: Letterhead) -> list[dict[str, Any]]:
+    """The resources of ``care`` as an EHR would hold them, had it taken our identifiers for its ids."""
+    made = drafts(care, head)
+    references = {draft.key: f"{RESOURCE_TYPE[draft.key.kind]}/{artifact_id(draft.key)}" for draft in made}
+    known = {reference.partition("/")[2]: reference for reference in references.values()}
+    built = [(draft.key, _linked(draft.build(references), known)) for draft in made]
+    return [{"resourceType": one["resourceType"], "id": str(artifact_id(key))} | one for key, one in built]
+
+
+def _as_given(
+    patient: str | None, doses: Sequence[Dose], planned: Sequence[PlannedDose], site: Site, now: datetime
+) -> Preview:
+    latest = max((moment for dose in doses if (moment := _over(dose)) is not None), default=now)
+    heard = [replace(dose, heard_at=_over(dose) or latest) for dose in doses]
+    care = decide(_snapshot(patient, heard, planned, site), latest)
+    verdicts = []
+    for verdict in care.verdicts:
+        moment = verdict.anchor or verdict.start or latest
+        then = [dose for dose in heard if dose.key in verdict.administrations or _began(dose, moment)]
+        later = [dose for other in care.verdicts if (dose := _later(other, moment, heard)) is not None]
+        decided = decide(_snapshot(patient, then, [*planned, *later], site), moment)
+        verdicts += [one for one in decided.verdicts if verdict.founder in one.administrations]
+    return Preview(patient=patient, verdicts=_ordered(verdicts), care=care)
+
+
+def _patients(pool: Pool, site: Site, now: datetime) -> Iterator[tuple[str | None, list[Dose], list[PlannedDose]]]:
+    """The doses by patient, with what is announced for the patient; those of nobody known each alone, and last."""
+    found = sorted(_doses(pool, site, now), key=lambda dose: (dose.patient is None, dose.patient or "", dose.key))
+    coming = list(announced(pool, site.codes, site.zone))
+    for patient, group in groupby(found, key=lambda dose: dose.patient):
+        if patient is None:
+            yield from ((None, [dose], []) for dose in group)
+        else:
+            yield patient, list(group), [dose for whose, dose in coming if whose == patient]
+
+
+def _doses(pool: Pool, site: Site, now: datetime) -> Iterator[Dose]:
+    for resource in pool.all(TYPE):
+        head, (when, _) = envelope(resource), effective(resource, site.zone)
+        yield decode_dose(
+            resource,
+            key=DoseKey(SOURCE, head.id or ""),
+            patient=patient_id(head.subject, base_url=""),
+            heard_at=now,
+            codes=site.codes,
+            zone=site.zone,
+            context=pool.context(resource, site.codes, site.zone, until=when.end or when.start or now),
+        )
+
+
+def _snapshot(patient: str | None, doses: Sequence[Dose], planned: Sequence[PlannedDose], site: Site) -> Snapshot:
+    return Snapshot(
+        patient=patient,
+        doses=tuple(doses),
+        planned=tuple(planned),
+        protocols=site.protocols,
+        clinic=site.clinic,
+        codes=site.codes,
+    )
+
+
+def _over(dose: Dose) -> datetime | None:
+    """When an administration was over, else when it began."""
+    over = ends(dose)
+    return over[0] if over is not None else begins(dose)
+
+
+def _began(dose: Dose, moment: datetime) -> bool:
+    start = begins(dose)
+    return start is not None and start <= moment
+
+
+def _later(verdict: DoseVerdict, moment: datetime, doses: Sequence[Dose]) -> PlannedDose | None:
+    """A dose session that was still to come at ``moment``, None where it is none or its time is not known."""
+    if verdict.start is None or verdict.start <= moment or verdict.outcome in _NO_DOSE:
+        return None
+    exact = all(dose.effective.precision is Precision.INSTANT for dose in doses if dose.key in verdict.administrations)
+    if not exact or not _NOT_GIVEN.isdisjoint(verdict.reasons):
+        return None
+    lasts = verdict.anchor - verdict.start if verdict.anchor is not None else None
+    return PlannedDose(at=verdict.start, family=verdict.family, duration=lasts)
+
+
+def _ordered(verdicts: Sequence[DoseVerdict]) -> tuple[DoseVerdict, ...]:
+    def order(verdict: DoseVerdict) -> tuple[bool, float, DoseKey]:
+        moment = verdict.anchor or verdict.start
+        return moment is None, moment.timestamp() if moment is not None else 0.0, verdict.founder
+
+    return tuple(sorted(verdicts, key=order))
+
+
+def _linked(value: Any, known: Mapping[str, str]) -> Any:
+    """The value with a literal reference beside each identifier that names one of our resources."""
+    if isinstance(value, list):
+        return [_linked(inner, known) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    linked = {name: _linked(inner, known) for name, inner in value.items()}
+    identifier = linked.get("identifier")
+    named = known.get(str(identifier.get("value"))) if isinstance(identifier, dict) else None
+    return {"reference": named, **linked} if named is not None and "reference" not in linked else linked
