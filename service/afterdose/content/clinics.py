@@ -26,7 +26,7 @@ class _Zone(fields.Field[ZoneInfo]):
         del attr, data, kwargs
         try:
             return ZoneInfo(value if isinstance(value, str) else "")
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, LookupError) as error:
             raise ValidationError('expected an IANA time zone, such as "America/New_York"') from error
 
 
