@@ -115,7 +115,9 @@ def a_protocol(family: Family = Family.KETAMINE, *dated: tuple[date, Rules]) -> 
     )
 
 
-def a_clinic(*, days: Iterable[int] = WEEKDAYS, opens: str = "09:00", closes: str = "17:00", **changes: object) -> Clinic:
+def a_clinic(
+    *, days: Iterable[int] = WEEKDAYS, opens: str = "09:00", closes: str = "17:00", **changes: object
+) -> Clinic:
     hours_of_day = (OpenHours(opens=time.fromisoformat(opens), closes=time.fromisoformat(closes)),)
     clinic = Clinic(
         name="test",

@@ -104,4 +104,5 @@ class Reason(StrEnum):
     EHR_REFUSED = "ehr-refused"
     CONFORMANCE_FAILED = "conformance-failed"
     SOURCE_UNREADABLE = "source-unreadable"
+    VERSIONS_TIE = "versions-tie"
     RETRIES_EXHAUSTED = "retries-exhausted"

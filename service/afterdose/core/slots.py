@@ -51,9 +51,7 @@ def propose(occasion: Occasion, rules: Rules, clinic: Clinic) -> Session:
     return _session(occasion, start, start + clinic.session_length, reasons, rules, clinic)
 
 
-def booked(
-    occasion: Occasion, start: datetime | None, end: datetime | None, rules: Rules, clinic: Clinic
-) -> Session:
+def booked(occasion: Occasion, start: datetime | None, end: datetime | None, rules: Rules, clinic: Clinic) -> Session:
     """The session as people have taken it over, at their time where that is known.
 
     Where it is not, what would be proposed if no later dose were known: a dose that arrives later

@@ -70,8 +70,7 @@ def any_dose(draw: st.DrawFn, number: int) -> Dose:
 def streams(draw: st.DrawFn) -> Snapshot:
     doses = tuple(draw(any_dose(number)) for number in range(draw(st.integers(0, 7))))
     planned: tuple[PlannedDose, ...] = tuple(
-        a_planned_dose(FIRST + timedelta(hours=after))
-        for after in draw(st.lists(st.integers(0, 24 * 60), max_size=3))
+        a_planned_dose(FIRST + timedelta(hours=after)) for after in draw(st.lists(st.integers(0, 24 * 60), max_size=3))
     )
     patient = draw(st.sampled_from(["pat-1"] * 9 + [None]))
     return a_snapshot(*doses, planned=planned, patient=patient)
@@ -159,7 +158,9 @@ def test_the_order_of_the_doses_changes_nothing(snapshot: Snapshot, random: obje
 
 @given(plain_streams(), st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
-def test_doses_that_arrive_one_by_one_in_any_order_end_in_the_same_care(doses: tuple[Dose, ...], random: object) -> None:
+def test_doses_that_arrive_one_by_one_in_any_order_end_in_the_same_care(
+    doses: tuple[Dose, ...], random: object
+) -> None:
     once = decide(a_snapshot(*doses), NOW)
     arriving = list(doses)
     random.shuffle(arriving)
