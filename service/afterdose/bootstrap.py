@@ -166,7 +166,7 @@ class Workshop:
             client=self._clients[target.name],
             clinic=self.content.clinic(target.clinic),
             accept_auto=target.accept == "auto",
-            name_drug=target.drug_in_narrative,
+            name_drug=not target.hide_drug,
         )
 
 

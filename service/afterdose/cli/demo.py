@@ -163,7 +163,8 @@ def _play(step: Step, story: Story, ehr: SandboxEHR, workshop: Workshop, console
     else:
         ehr.put(administration(step))
     _wait_until_idle(workshop, known if step.what == "booked" else known + 1, step.at)
-    console.print(f"[cyan]{format_local(step.at, story.zone)}[/cyan]  [bold]{story.name(step.who)}[/bold]: {step.words}")
+    when = format_local(step.at, story.zone)
+    console.print(f"[cyan]{when}[/cyan]  [bold]{story.name(step.who)}[/bold]: {step.words}")
     for line in _changes(before, ehr):
         console.print(f"    {line}")
     outcome = workshop.store.outcomes.find(_SOURCE, step.dose)

@@ -86,6 +86,7 @@ class TargetSettings:
     max_answer_bytes: int
     ca_bundle: Path | None
     proxy: str | None
+    hide_drug: bool
     plain_http: bool
 
 

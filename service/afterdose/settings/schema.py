@@ -174,6 +174,7 @@ class TargetSchema(_Strict):
         load_default=None, metadata={"help": "Certificates to trust instead of the public ones (a PEM file)."}
     )
     proxy = BaseUrl(load_default=None, metadata={"help": "The HTTP proxy on the way to the EHR."})
+    hide_drug = _switch("Leave the drug's name out of the plan's narrative too; all other text never holds it.")
     plain_http = _switch("Allow http:// to another machine. Without it, http:// is for this machine only.")
     auth = fields.Nested(
         HeaderSchema,
@@ -233,11 +234,11 @@ class SettingsSchema(_Strict):
         },
     )
     database = _text(
-        "The database: sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME; may come from a file\n"
+        "The database: sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME; may come from a file\n"
         "(database_file). Without it, afterdose.db in data_dir.",
         load_default=None,
         validate=validate.Regexp(
-            r"(?:sqlite|postgresql\+psycopg)://\S+\Z", error="expected sqlite:///PATH or postgresql+psycopg://..."
+            r"(?:sqlite:///|postgresql(?:\+psycopg)?://)\S+\Z", error="expected sqlite:///PATH or postgresql://..."
         ),
     )
     site_overlay = Location(

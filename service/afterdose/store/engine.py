@@ -31,6 +31,7 @@ _PRAGMAS = (
     "PRAGMA synchronous=FULL",
     f"PRAGMA busy_timeout={int(PATIENCE * 1000)}",
     "PRAGMA foreign_keys=ON",
+    "PRAGMA wal_autocheckpoint=4000",
 )
 _WRITES = "afterdose_writes"
 

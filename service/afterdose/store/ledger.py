@@ -1,6 +1,6 @@
 """What we intend to have, and have, in the EHR."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -32,24 +32,17 @@ class Ledger:
         with self._database.reading() as connection:
             return [_row(row) for row in connection.execute(chosen).mappings()]
 
-    def intend(self, claim: Claim, row: LedgerRow) -> LedgerRow:
-        """Store that a write of this artifact begins, before its first byte leaves: counts it, with its time.
+    def record(self, claim: Claim, rows: Sequence[LedgerRow]) -> None:
+        """Store how artifacts stand now: what is about to be written before its first byte leaves, and what came of it.
 
-        Returns the row as stored. Raises LeaseLost.
+        All rows in one transaction. Raises LeaseLost.
         """
-        return self._save(claim, replace(row, attempts=row.attempts + 1, sent_at=self._clock()))
-
-    def record(self, claim: Claim, row: LedgerRow) -> LedgerRow:
-        """Store how an artifact stands now. Returns the row as stored. Raises LeaseLost."""
-        return self._save(claim, row)
-
-    def _save(self, claim: Claim, row: LedgerRow) -> LedgerRow:
-        check_owner(claim, row.target, row.patient)
-        saved = replace(row, updated_at=self._clock())
+        for row in rows:
+            check_owner(claim, row.target, row.patient)
+        now = self._clock()
         with self._database.writing() as connection:
             check_fence(connection, claim)
-            upsert(connection, ledger, [_columns(saved)])
-        return saved
+            upsert(connection, ledger, [_columns(replace(row, updated_at=now)) for row in rows])
 
 
 def _columns(row: LedgerRow) -> dict[str, object]:

@@ -105,6 +105,18 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a source answered when it was asked for a resource that a dose hangs on, and when. ``raw`` is empty where
+    it did not give it."""
+
+    source: str
+    resource_type: str
+    resource_id: str
+    read_at: datetime
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
     """What we intend to have, or have, in the EHR for one artifact.
 

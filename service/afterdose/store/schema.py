@@ -209,6 +209,16 @@ quarantine = sa.Table(
     ),
 )
 
+readings = sa.Table(
+    "readings",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("resource_type", sa.Text, primary_key=True),
+    sa.Column("resource_id", sa.Text, primary_key=True),
+    sa.Column("read_at", Instant, nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False, comment="what was read; empty where the source does not give it"),
+)
+
 
 def patient_key(patient: str | None, source: str, resource_id: str) -> str:
     """Under which key of the agenda an administration stands."""

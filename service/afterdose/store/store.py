@@ -11,6 +11,7 @@ from afterdose.store.facts import Facts
 from afterdose.store.ledger import Ledger
 from afterdose.store.outcomes import Outcomes
 from afterdose.store.quarantine import Quarantine
+from afterdose.store.readings import Readings
 from afterdose.store.reviews import Reviews
 from afterdose.store.wake import NotifyWake, PipeWake, Wake
 
@@ -31,6 +32,7 @@ class Store:
         self.ledger = Ledger(database, clock)
         self.outcomes = Outcomes(database, clock)
         self.reviews = Reviews(database, clock)
+        self.readings = Readings(database)
         self.audit = Audit(database, clock)
         self.quarantine = Quarantine(database)
 

@@ -151,3 +151,14 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name="pk_quarantine"),
     )
+    op.create_table(
+        "readings",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("resource_type", sa.Text(), nullable=False),
+        sa.Column("resource_id", sa.Text(), nullable=False),
+        sa.Column("read_at", INSTANT, nullable=False),
+        sa.Column(
+            "raw", sa.LargeBinary(), nullable=False, comment="what was read; empty where the source does not give it"
+        ),
+        sa.PrimaryKeyConstraint("source", "resource_type", "resource_id", name="pk_readings"),
+    )

@@ -1,0 +1,67 @@
+"""``afterdose validate``: our conformance check for resources in files."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO
+
+import click
+
+from afterdose.cli.inputs import FILES, bytes_of, name_of
+from afterdose.content.locate import bundled
+from afterdose.content.schemas import read_json
+from afterdose.core.errors import Problem
+from afterdose.fhir.conform import CHECKED_TYPES
+from afterdose.fhir.outcome import Severity, operation_outcome
+from afterdose.fhir.profile_rules import ProfileRules, profile_rules
+from afterdose.fhir.validate import Checked, validate_text
+
+_ALL_OK = Problem("informational", "", "All OK")
+_UNREADABLE = frozenset({"structure", "value", "too-costly"})
+
+
+@click.command()
+@FILES
+def validate(files: Sequence[BinaryIO]) -> None:
+    """Check the CarePlans, Appointments, Tasks, Goals and Provenances in FILEs.
+
+    A FILE holds FHIR R4 JSON: a resource, a Bundle or NDJSON; "-" is standard input. Prints one OperationOutcome a
+    resource and line. Exit status: 1 when a resource has an error, 2 when a resource cannot be read.
+    """
+    profiles = _profiles()
+    status = 0
+    for file in files:
+        for checked in validate_text(bytes_of(file), profiles=profiles):
+            severity, problems = _judged(checked)
+            click.echo(json.dumps(_outcome(name_of(file), checked, severity, problems), ensure_ascii=False))
+            if severity == "error":
+                status = max(status, 2 if _is_unreadable(checked) else 1)
+    raise click.exceptions.Exit(status)
+
+
+def _profiles() -> Mapping[str, ProfileRules]:
+    """The rules of our own profiles, by canonical URL."""
+    files = sorted((bundled() / "profiles").glob("StructureDefinition-*.json"))
+    rules = [profile_rules(read_json(file)) for file in files]
+    return {one.url: one for one in rules}
+
+
+def _judged(checked: Checked) -> tuple[Severity, tuple[Problem, ...]]:
+    """How grave it is. A resource of R4 that we do not check is no error: Bundles bring them along."""
+    if not checked.problems:
+        return "information", (_ALL_OK,)
+    if checked.resource_type is not None and checked.resource_type not in CHECKED_TYPES:
+        return "warning", checked.problems
+    return "error", checked.problems
+
+
+def _is_unreadable(checked: Checked) -> bool:
+    return checked.resource_type is None and any(problem.code in _UNREADABLE for problem in checked.problems)
+
+
+def _outcome(name: str, checked: Checked, severity: Severity, problems: Sequence[Problem]) -> Mapping[str, object]:
+    """The outcome of one resource; ``diagnostics`` says which it is."""
+    place = ", ".join(part for part in (name, checked.place, checked.resource_type) if part)
+    outcome = operation_outcome(problems, severity=severity)
+    issues = outcome["issue"]
+    located = [dict(issue, diagnostics=f"{place}: {issue['diagnostics']}") for issue in issues]
+    return outcome | {"issue": located}

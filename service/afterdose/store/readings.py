@@ -1,0 +1,35 @@
+"""What was read for a decision, with its time: the requests, encounters and people that doses hang on."""
+
+from dataclasses import asdict
+
+import sqlalchemy as sa
+
+from afterdose.store.engine import Database
+from afterdose.store.leases import check_fence
+from afterdose.store.rows import Claim, Reading
+from afterdose.store.schema import readings
+from afterdose.store.upsert import upsert
+
+
+class Readings:
+    """The newest reading of each resource; written only under a claim."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, source: str, resource_type: str, resource_id: str) -> Reading | None:
+        """What was last read of a resource, None where it never was."""
+        chosen = sa.select(readings).where(
+            readings.c.source == source,
+            readings.c.resource_type == resource_type,
+            readings.c.resource_id == resource_id,
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(chosen).mappings().first()
+        return Reading(**row) if row is not None else None
+
+    def keep(self, claim: Claim, reading: Reading) -> None:
+        """Store what was read now. Raises LeaseLost."""
+        with self._database.writing() as connection:
+            check_fence(connection, claim)
+            upsert(connection, readings, [asdict(reading)])
