@@ -63,5 +63,7 @@ def _outcome(name: str, checked: Checked, severity: Severity, problems: Sequence
     place = ", ".join(part for part in (name, checked.place, checked.resource_type) if part)
     outcome = operation_outcome(problems, severity=severity)
     issues = outcome["issue"]
-    located = [dict(issue, diagnostics=f"{place}: {issue['diagnostics']}") for issue in issues]
-    return outcome | {"issue": located}
+    for issue in issues if isinstance(issues, list) else ():
+        if isinstance(issue, dict):
+            issue["diagnostics"] = f"{place}: {issue['diagnostics']}"
+    return outcome
