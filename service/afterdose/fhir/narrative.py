@@ -36,8 +36,8 @@ def course_title(plan: DesiredPlan, clinic: Clinic) -> str:
     return f"Integration care plan, course from {day.day} {day:%b %Y}"
 
 
-def _span(start: datetime, end: datetime, zone: ZoneInfo) -> str:
-    return f"{format_local(start, zone)} to {format_local(end, zone)}"
+def _span(start: datetime, end: datetime, zone: ZoneInfo, joined_by: str = "to") -> str:
+    return f"{format_local(start, zone)} {joined_by} {format_local(end, zone)}"
 
 
 def session_line(verdict: DoseVerdict, words: Wording) -> str:
@@ -49,7 +49,8 @@ def session_line(verdict: DoseVerdict, words: Wording) -> str:
         return "Waiting: the dose is not complete yet."
     if session.state is SessionState.UNMET or session.period_start is None or session.period_end is None:
         return "No session possible: " + _reasons(session, words)
-    line = f"Book a session that starts between {_span(session.period_start, session.period_end, zone)}"
+    when = _span(session.period_start, session.period_end, zone, "and")
+    line = f"Book a session that starts between {when}"
     if session.start is not None:
         line += f"; suggested {format_local(session.start, zone)}"
     return line + "." + _label(session)
@@ -112,12 +113,13 @@ def plan_narrative(plan: DesiredPlan, words: Wording) -> str:
         + f". Clinic: {escape(words.clinic.title)} ({escape(zone.key)}).</p>",
         "<table><thead><tr><th>Dose</th><th>Ended</th><th>Window for the session</th><th>Session</th><th>State</th>"
         f"</tr></thead><tbody>{rows}</tbody></table>",
-        f"<p>Why: {escape(protocol.title)}, version {escape(protocol.version)}. The window is counted in real hours "
-        "from the end of each dose. Sessions are proposals; staff decide and book.</p>",
+        f"<p>Why: {escape(protocol.title if words.name_drug else 'integration protocol')}, version "
+        f"{escape(protocol.version)}. The window is counted in real hours from the end of each dose. "
+        "Sessions are proposals; staff decide and book.</p>",
     ]
     parts += [f"<p>{escape(sentence)}</p>" for sentence in protocol.evidence]
     if words.clinic.crisis_text:
-        parts.append(f"<p><b>In a crisis:</b> {escape(words.clinic.crisis_text)}</p>")
+        parts.append(f"<p><b>{escape(words.clinic.crisis_text)}</b></p>")
     parts.append(
         f"<p>Written by {escape(words.software)} (software, not a person). Not a clinical order. "
         "Changes that staff make are kept.</p>"
