@@ -22,12 +22,13 @@ from afterdose.core.care import (
     ReviewItem,
     Snapshot,
 )
+from afterdose.core.cases import rules_at
 from afterdose.core.dose import Coding, Family
 from afterdose.core.looks import is_too_late
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.core.slots import fits
 from afterdose.core.standing import Standings, is_behind, is_theirs
-from afterdose.core.verdicts import Judged, rules_at
+from afterdose.core.verdicts import Judged
 
 _TASKS = (ArtifactKind.REVIEW_TASK, ArtifactKind.UNMET_TASK, ArtifactKind.BOOKED_TASK)
 _PLANNED = frozenset({Outcome.PLANNED, Outcome.UNMET})

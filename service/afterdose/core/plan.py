@@ -10,9 +10,10 @@ from datetime import datetime
 
 from afterdose.core.artifacts import Desk, appointments, plans, quiet_from, reviews, tasks
 from afterdose.core.care import Care, DesiredPlan, DoseVerdict, PlanStatus, Snapshot
+from afterdose.core.cases import rules_at
 from afterdose.core.looks import next_look
 from afterdose.core.standing import Standings
-from afterdose.core.verdicts import judge, rules_at
+from afterdose.core.verdicts import judge
 
 
 def decide(snapshot: Snapshot, now: datetime) -> Care:

@@ -15,12 +15,9 @@ from afterdose.core.care import (
     Window,
     local_day,
 )
-from afterdose.core.course import courses, phase_on
+from afterdose.core.cases import Case, apart, case_of, identified, marked, rules_of
+from afterdose.core.course import phase_on
 from afterdose.core.dose import Dose, DoseKey, Family, PlannedKind
-from afterdose.core.eligibility import Assessment, assess
-from afterdose.core.identity import course_id, dose_session_id
-from afterdose.core.membership import settle
-from afterdose.core.protocol import Rules
 from afterdose.core.reasons import Eligibility, Outcome, Reason
 from afterdose.core.session import DoseSession, begins, dose_sessions
 from afterdose.core.slots import Occasion, booked, propose
@@ -46,43 +43,19 @@ class Judged:
     merged: Mapping[UUID, UUID]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    """One dose session on its way to its verdict. ``assessment`` is None while the dose is not over."""
-
-    session: DoseSession
-    rules: Rules
-    assessment: Assessment | None
-    member: Membership | None = None
-
-    @property
-    def eligible(self) -> bool:
-        return self.assessment is not None and self.assessment.eligibility is Eligibility.ELIGIBLE
-
-    @property
-    def relevant(self) -> bool:
-        return self.assessment is None or self.assessment.eligibility is not Eligibility.NOT_ELIGIBLE
-
-    @property
-    def founder(self) -> DoseKey:
-        keys = self.session.keys
-        named = (key for key in keys if self.member and dose_session_id(key) == self.member.session_id)
-        return next(named, keys[0])
-
-
 def judge(snapshot: Snapshot) -> Judged:
     """A verdict for every administration of the snapshot; none is left out, whatever it holds."""
-    marked = [_marked(dose, snapshot) for dose in snapshot.doses]
-    withdrawn = [dose for dose in marked if _is_withdrawn(dose)]
-    nothing = [dose for dose in marked if dose not in withdrawn and _is_nothing(dose)]
-    rest = [dose for dose in marked if dose not in withdrawn and dose not in nothing]
+    doses = [marked(dose, snapshot) for dose in snapshot.doses]
+    withdrawn = [dose for dose in doses if _is_withdrawn(dose)]
+    nothing = [dose for dose in doses if not _is_withdrawn(dose) and _is_nothing(dose)]
+    rest = [dose for dose in doses if not _is_withdrawn(dose) and not _is_nothing(dose)]
     cases = [
-        _case(session, snapshot)
-        for session in dose_sessions(rest, lambda dose: _rules(snapshot, dose), apart=_apart(rest, snapshot))
+        case_of(session, snapshot)
+        for session in dose_sessions(rest, lambda dose: rules_of(snapshot, dose), apart=apart(rest, snapshot))
     ]
     merged: dict[UUID, UUID] = {}
     if snapshot.patient is not None:
-        cases = _identified(cases, snapshot, merged)
+        cases = identified(cases, snapshot, merged)
     verdicts = [_verdict(case, cases, snapshot) for case in cases]
     verdicts += [_nothing(dose) for dose in nothing]
     verdicts = _with_withdrawn(verdicts, withdrawn, snapshot, merged)
@@ -91,26 +64,6 @@ def judge(snapshot: Snapshot) -> Judged:
     memberships |= {key: case.member for case in cases if case.member for key in case.session.keys}
     held = frozenset(case.member.session_id for case in cases if case.member and _is_held(case))
     return Judged(verdicts=tuple(sorted(verdicts, key=_order)), memberships=memberships, held=held, merged=merged)
-
-
-def rules_at(snapshot: Snapshot, family: Family | None, moment: datetime) -> Rules:
-    """The numbers in force at a moment; for what is of no known family those of the first protocol."""
-    protocol = snapshot.protocols[family or min(snapshot.protocols)]
-    return protocol.rules_on(local_day(moment, snapshot.clinic))
-
-
-def _rules(snapshot: Snapshot, dose: Dose) -> Rules:
-    return rules_at(snapshot, dose.drug.family, begins(dose) or dose.heard_at)
-
-
-def _marked(dose: Dose, snapshot: Snapshot) -> Dose:
-    """The dose with what its patient says against it among its problems."""
-    found = dose.problems
-    if snapshot.patient is None or dose.patient is None:
-        found = (*found, Reason.PATIENT_UNRESOLVED)
-    elif dose.patient != snapshot.patient:
-        found = (*found, Reason.PATIENT_CHANGED)
-    return dose if found == dose.problems else replace(dose, problems=tuple(dict.fromkeys(found)))
 
 
 def _is_withdrawn(dose: Dose) -> bool:
@@ -123,85 +76,11 @@ def _is_nothing(dose: Dose) -> bool:
     return other or dose.status == "not-done" or Reason.NOT_GIVEN_METHOD in dose.problems
 
 
-def _apart(doses: Sequence[Dose], snapshot: Snapshot) -> frozenset[DoseKey]:
-    """Administrations that must not form a session with others: it is not sure whose they are.
-
-    One that shared its session with others before stays with them, so that all of it is held.
-    """
-    if snapshot.patient is None:
-        return frozenset(dose.key for dose in doses)
-    known = snapshot.known.memberships
-    sessions = [known[dose.key].session_id for dose in doses if dose.key in known]
-    return frozenset(
-        dose.key
-        for dose in doses
-        if {Reason.PATIENT_CHANGED, Reason.PATIENT_UNRESOLVED}.intersection(dose.problems)
-        and (dose.key not in known or sessions.count(known[dose.key].session_id) < 2)
-    )
-
-
-def _case(session: DoseSession, snapshot: Snapshot) -> _Case:
-    rules = rules_at(snapshot, session.family, session.anchor or session.start or session.heard_at)
-    if session.waiting is not None:
-        return _Case(session=session, rules=rules, assessment=None)
-    assessment = assess(
-        session.members,
-        rules=rules,
-        codes=snapshot.codes,
-        clinic=snapshot.clinic,
-        day=local_day(session.start, snapshot.clinic) if session.start else None,
-        more=session.time_problems,
-    )
-    return _Case(session=session, rules=rules, assessment=assessment)
-
-
-def _identified(cases: Sequence[_Case], snapshot: Snapshot, merged: dict[UUID, UUID]) -> list[_Case]:
-    """The cases with their ids; ``merged`` takes what was superseded.
-
-    A session that is not eligible gets no id, but keeps one that it had.
-    """
-    known, weight = snapshot.known.memberships, Standings(snapshot.known).weight
-    sessions = settle(
-        [case.session.keys for case in cases],
-        {key: member.session_id for key, member in known.items()},
-        name=dose_session_id,
-        weight=weight,
-    )
-    pairs = [
-        (case, settled.id)
-        for case, settled in zip(cases, sessions, strict=True)
-        if case.relevant or any(key in known for key in case.session.keys)
-    ]
-    for settled in sessions:
-        merged |= dict.fromkeys(settled.superseded, settled.id)
-    place = {case.session.keys: number for number, (case, _) in enumerate(pairs)}
-    groups = courses(
-        [case.session for case, _ in pairs if case.relevant],
-        lambda session: pairs[place[session.keys]][0].rules.course_gap,
-    )
-    groups += [[case.session] for case, _ in pairs if not case.relevant]
-    founded = settle(
-        [[key for session in group for key in session.keys] for group in groups],
-        {key: member.course_id for key, member in known.items()},
-        name=course_id,
-        weight=weight,
-    )
-    course_of: dict[tuple[DoseKey, ...], UUID] = {}
-    for group, settled in zip(groups, founded, strict=True):
-        merged |= dict.fromkeys(settled.superseded, settled.id)
-        course_of |= {session.keys: settled.id for session in group}
-    ids = {
-        case.session.keys: Membership(session_id=session_id, course_id=course_of[case.session.keys])
-        for case, session_id in pairs
-    }
-    return [replace(case, member=ids.get(case.session.keys)) for case in cases]
-
-
-def _is_held(case: _Case) -> bool:
+def _is_held(case: Case) -> bool:
     return case.assessment is None or not _HOLDING.isdisjoint(case.assessment.reasons)
 
 
-def _verdict(case: _Case, cases: Sequence[_Case], snapshot: Snapshot) -> DoseVerdict:
+def _verdict(case: Case, cases: Sequence[Case], snapshot: Snapshot) -> DoseVerdict:
     session, member = case.session, case.member
     verdict = DoseVerdict(
         administrations=session.keys,
@@ -241,7 +120,7 @@ def _day(session: DoseSession, snapshot: Snapshot) -> date:
     return local_day(session.start or session.heard_at, snapshot.clinic)
 
 
-def _window(case: _Case, next_dose: NextDose | None, snapshot: Snapshot) -> Window | None:
+def _window(case: Case, next_dose: NextDose | None, snapshot: Snapshot) -> Window | None:
     """The window of a dose whose end is known; on a day only, what is right for every time of that day."""
     session, buffer = case.session, snapshot.clinic.next_dose_buffer
     if session.anchor is None:
@@ -253,7 +132,7 @@ def _window(case: _Case, next_dose: NextDose | None, snapshot: Snapshot) -> Wind
     return None
 
 
-def _doses(case: _Case | None, cases: Iterable[_Case], snapshot: Snapshot) -> list[NextDose]:
+def _doses(case: Case | None, cases: Iterable[Case], snapshot: Snapshot) -> list[NextDose]:
     """Every other dose, given or announced, of whatever family. An announced one that was given is one dose."""
     others = [other for other in cases if other.session.given]
     given = [
@@ -269,7 +148,7 @@ def _doses(case: _Case | None, cases: Iterable[_Case], snapshot: Snapshot) -> li
     return given + planned
 
 
-def _fulfils(case: _Case, at: datetime, family: Family | None) -> bool:
+def _fulfils(case: Case, at: datetime, family: Family | None) -> bool:
     session, gap = case.session, case.rules.cluster_gap
     if session.start is None or family not in (None, session.family):
         return False
@@ -277,11 +156,11 @@ def _fulfils(case: _Case, at: datetime, family: Family | None) -> bool:
 
 
 def _session(
-    case: _Case,
+    case: Case,
     member: Membership,
     window: Window,
     next_dose: NextDose | None,
-    cases: Sequence[_Case],
+    cases: Sequence[Case],
     snapshot: Snapshot,
 ) -> Session:
     """What is proposed, as far as people have not decided otherwise in the EHR."""

@@ -229,7 +229,7 @@ def test_a_session_is_never_in_the_past_out_of_hours_on_another_dose_or_without_
 
 @given(
     st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
-    st.sampled_from([(1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6, 7), (2, 5), ()]),
+    st.sampled_from([(1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6, 7), (1, 3, 5), ()]),
 )
 @settings(max_examples=100, deadline=None)
 def test_the_window_is_48_elapsed_hours_all_year_round(start: datetime, days: tuple[int, ...]) -> None:

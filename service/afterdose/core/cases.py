@@ -1,0 +1,140 @@
+"""Dose sessions on their way to a verdict: whose they are, whether eligible, and under which ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from afterdose.core.care import Membership, Snapshot, local_day
+from afterdose.core.course import courses
+from afterdose.core.dose import Dose, DoseKey, Family
+from afterdose.core.eligibility import Assessment, assess
+from afterdose.core.identity import course_id, dose_session_id
+from afterdose.core.membership import settle
+from afterdose.core.protocol import Rules
+from afterdose.core.reasons import Eligibility, Reason
+from afterdose.core.session import DoseSession, begins
+from afterdose.core.standing import Standings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One dose session on its way to its verdict. ``assessment`` is None while the dose is not over."""
+
+    session: DoseSession
+    rules: Rules
+    assessment: Assessment | None
+    member: Membership | None = None
+
+    @property
+    def eligible(self) -> bool:
+        """Whether a plan may follow."""
+        return self.assessment is not None and self.assessment.eligibility is Eligibility.ELIGIBLE
+
+    @property
+    def relevant(self) -> bool:
+        """Whether anything follows or may follow: a plan, a decision, an end of the waiting."""
+        return self.assessment is None or self.assessment.eligibility is not Eligibility.NOT_ELIGIBLE
+
+    @property
+    def founder(self) -> DoseKey:
+        """The administration from which the session's id was minted; the first where that one is gone."""
+        keys = self.session.keys
+        named = (key for key in keys if self.member and dose_session_id(key) == self.member.session_id)
+        return next(named, keys[0])
+
+
+def rules_at(snapshot: Snapshot, family: Family | None, moment: datetime) -> Rules:
+    """The numbers in force at a moment; for what is of no known family those of the first protocol."""
+    protocol = snapshot.protocols[family or min(snapshot.protocols)]
+    return protocol.rules_on(local_day(moment, snapshot.clinic))
+
+
+def rules_of(snapshot: Snapshot, dose: Dose) -> Rules:
+    """The numbers in force when an administration began."""
+    return rules_at(snapshot, dose.drug.family, begins(dose) or dose.heard_at)
+
+
+def marked(dose: Dose, snapshot: Snapshot) -> Dose:
+    """The dose with what its patient says against it among its problems."""
+    found = dose.problems
+    if snapshot.patient is None or dose.patient is None:
+        found = (*found, Reason.PATIENT_UNRESOLVED)
+    elif dose.patient != snapshot.patient:
+        found = (*found, Reason.PATIENT_CHANGED)
+    return dose if found == dose.problems else replace(dose, problems=tuple(dict.fromkeys(found)))
+
+
+def apart(doses: Sequence[Dose], snapshot: Snapshot) -> frozenset[DoseKey]:
+    """Administrations that must not form a session with others: it is not sure whose they are.
+
+    One that shared its session with others before stays with them, so that all of it is held.
+    """
+    if snapshot.patient is None:
+        return frozenset(dose.key for dose in doses)
+    known = snapshot.known.memberships
+    sessions = [known[dose.key].session_id for dose in doses if dose.key in known]
+    return frozenset(
+        dose.key
+        for dose in doses
+        if {Reason.PATIENT_CHANGED, Reason.PATIENT_UNRESOLVED}.intersection(dose.problems)
+        and (dose.key not in known or sessions.count(known[dose.key].session_id) < 2)
+    )
+
+
+def case_of(session: DoseSession, snapshot: Snapshot) -> Case:
+    """The case of a session, judged by the numbers in force at its end."""
+    rules = rules_at(snapshot, session.family, session.anchor or session.start or session.heard_at)
+    if session.waiting is not None:
+        return Case(session=session, rules=rules, assessment=None)
+    assessment = assess(
+        session.members,
+        rules=rules,
+        codes=snapshot.codes,
+        clinic=snapshot.clinic,
+        day=local_day(session.start, snapshot.clinic) if session.start else None,
+        more=session.time_problems,
+    )
+    return Case(session=session, rules=rules, assessment=assessment)
+
+
+def identified(cases: Sequence[Case], snapshot: Snapshot, merged: dict[UUID, UUID]) -> list[Case]:
+    """The cases with their ids; ``merged`` takes what was superseded.
+
+    A session that is not eligible gets no id, but keeps one that it had.
+    """
+    known, weight = snapshot.known.memberships, Standings(snapshot.known).weight
+    sessions = settle(
+        [case.session.keys for case in cases],
+        {key: member.session_id for key, member in known.items()},
+        name=dose_session_id,
+        weight=weight,
+    )
+    pairs = [
+        (case, settled.id)
+        for case, settled in zip(cases, sessions, strict=True)
+        if case.relevant or any(key in known for key in case.session.keys)
+    ]
+    for settled in sessions:
+        merged |= dict.fromkeys(settled.superseded, settled.id)
+    place = {case.session.keys: number for number, (case, _) in enumerate(pairs)}
+    groups = courses(
+        [case.session for case, _ in pairs if case.relevant],
+        lambda session: pairs[place[session.keys]][0].rules.course_gap,
+    )
+    groups += [[case.session] for case, _ in pairs if not case.relevant]
+    founded = settle(
+        [[key for session in group for key in session.keys] for group in groups],
+        {key: member.course_id for key, member in known.items()},
+        name=course_id,
+        weight=weight,
+    )
+    course_of: dict[tuple[DoseKey, ...], UUID] = {}
+    for group, settled in zip(groups, founded, strict=True):
+        merged |= dict.fromkeys(settled.superseded, settled.id)
+        course_of |= {session.keys: settled.id for session in group}
+    ids = {
+        case.session.keys: Membership(session_id=session_id, course_id=course_of[case.session.keys])
+        for case, session_id in pairs
+    }
+    return [replace(case, member=ids.get(case.session.keys)) for case in cases]
