@@ -225,7 +225,7 @@ def _amounts(dosage: object) -> Iterator[Problem]:
         yield Problem("structure", path, "is not an object")
         return
     if "rateRatio" in dosage and "rateQuantity" in dosage:
-        yield Problem("structure", f"{path}.rate[x]", "is given more than once")
+        yield Problem("structure", f"{path}.rate", "is given more than once")
     quantities = {f"{path}.{name}": dosage[name] for name in ("dose", "rateQuantity") if name in dosage}
     ratio = dosage.get("rateRatio")
     if isinstance(ratio, Mapping):

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+
 from afterdose.content import load_content
 from afterdose.content.locate import bundled
 from afterdose.core.codes import Codes

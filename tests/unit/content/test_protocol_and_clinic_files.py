@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from afterdose.content import load_content
 from afterdose.content.locate import bundled
 from afterdose.core.clinic import Clinic
