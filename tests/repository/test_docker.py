@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from afterdose.settings import example_toml, load_settings
+from afterdose.settings import load_settings
 
 DOCKER = Path(__file__).parents[2] / "docker"
 SECRET = re.compile(r'"/run/secrets/(\w+)"')
@@ -29,10 +29,6 @@ def test_the_file_loads_as_settings(name: str, tmp_path: Path) -> None:
 
     assert list(settings.targets) == ["ehr"]
     assert list(settings.sources) == ["ehr"]
-
-
-def test_the_example_is_what_the_schema_says() -> None:
-    assert (DOCKER / "afterdose.example.toml").read_text(encoding="utf-8").strip() == example_toml().strip()
 
 
 def test_compose_hands_over_each_secret_that_the_settings_name() -> None:
