@@ -34,6 +34,11 @@ class Arrival:
     last_updated: datetime | None = None
     raw: bytes = b""
 
+    def __post_init__(self) -> None:
+        """Refuse a time without an offset."""
+        if self.last_updated is not None and self.last_updated.tzinfo is None:
+            raise ValueError("an instant needs an offset")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact(Arrival):
@@ -121,7 +126,7 @@ class LedgerRow:
     """What we intend to have, or have, in the EHR for one artifact.
 
     ``identifier``: the value by which it is found in the EHR. ``desired_hash``: of what we last wanted.
-    ``elements``: for each top-level element that we own, the fingerprint of what the EHR returned after our write.
+    ``elements``: JSON that tells, element by element, what is ours in the artifact, as the EHR returned it.
     ``sent_at``: when a write was last begun; ``attempts``: writes begun. ``updated_at`` is set by the store.
     """
 

@@ -128,7 +128,7 @@ ledger = sa.Table(
     sa.Column("booked", sa.Boolean, nullable=False),
     sa.Column("was_active", sa.Boolean, nullable=False),
     sa.Column("desired_hash", sa.Text),
-    sa.Column("elements", sa.JSON, nullable=False, comment="element -> fingerprint of what the EHR returned"),
+    sa.Column("elements", sa.JSON, nullable=False, comment="what is ours in it, as the EHR returned it"),
     sa.Column("sent_at", Instant),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),

@@ -75,7 +75,7 @@ def upgrade() -> None:
         sa.Column("booked", sa.Boolean(), nullable=False),
         sa.Column("was_active", sa.Boolean(), nullable=False),
         sa.Column("desired_hash", sa.Text()),
-        sa.Column("elements", sa.JSON(), nullable=False, comment="element -> fingerprint of what the EHR returned"),
+        sa.Column("elements", sa.JSON(), nullable=False, comment="what is ours in it, as the EHR returned it"),
         sa.Column("sent_at", INSTANT),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("updated_at", INSTANT, nullable=False),
