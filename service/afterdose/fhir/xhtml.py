@@ -29,7 +29,7 @@ _ATTRIBUTE = rf"\s++({_NAME})\s*+=\s*+(\"[^<\"]*+\"|'[^<']*+')"
 _ATTRIBUTES_OF_TAG = re.compile(_ATTRIBUTE)
 _TOKEN = re.compile(
     rf"""(?P<text>[^<]++)
-    |</(?P<close>{_NAME})\s*+>
+    |</(?P<close>{_NAME})>
     |<(?P<open>{_NAME})(?P<attributes>(?:\s++{_NAME}\s*+=\s*+(?:"[^<"]*+"|'[^<']*+'))*+)\s*+(?P<empty>/?)>
     |<!--(?:(?!--).)*+-->""",
     re.VERBOSE | re.DOTALL,

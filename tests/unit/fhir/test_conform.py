@@ -817,11 +817,10 @@ def test_an_invariant_of_a_data_type_holds_wherever_it_stands(rule: str, row: tu
 NARRATIVES = [
     "plain",
     "<!-- a comment --><p>x</p>",
-    '<a href="https://example.org/?a=1&amp;b=2">x</a><a href="#top" name="x">y</a><a href="mailto:a@example.org">z</a>',
+    '<a href="https://example.org/?a=1&amp;b=2">x</a><a href="#x" name="x">y</a><a href="mailto:a@example.org">z</a>',
     '<img src="data:image/png;base64,YWJj" alt="x"/>',
-    '<img src="#picture" alt="x"/>',
     "<table border='1'><thead><tr><th colspan=\"2\">a</th></tr></thead><tbody><tr><td>1</td><td/></tr></tbody></table>",
-    '<p style="color: red" lang="en" xml:lang="en">5 &lt; 6 &#x2265; 4 > 3</p >',
+    '<p style="color: red" lang="en" xml:lang="en">5 &lt; 6 &#x2265; 4 > 3</p>',
 ]
 
 
