@@ -5,13 +5,13 @@ A dose is, unless said otherwise, 0.5 mg/kg of ketamine over 40 minutes for a de
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from afterdose.core.care import Care, DoseVerdict, Known, KnownArtifact, Membership, Snapshot
+from afterdose.core.care import Care, DoseVerdict, Known, KnownArtifact, PlanStatus, Snapshot, Standing
 from afterdose.core.clinic import Clinic, OpenHours
 from afterdose.core.codes import Codes, CodeSet, Product, ProductTerm
 from afterdose.core.dose import (
@@ -207,10 +207,6 @@ def a_planned_dose(at: str | datetime, family: Family | None = None) -> PlannedD
     return PlannedDose(at=local(at) if isinstance(at, str) else at, family=family)
 
 
-def known_artifacts(*rows: KnownArtifact, memberships: Mapping[DoseKey, Membership] | None = None) -> Known:
-    return Known(memberships=memberships or {}, artifacts={row.key: row for row in rows})
-
-
 def a_snapshot(*doses: Dose, **changes: object) -> Snapshot:
     snapshot = Snapshot(
         patient="pat-1",
@@ -220,6 +216,19 @@ def a_snapshot(*doses: Dose, **changes: object) -> Snapshot:
         codes=codes_for_tests(),
     )
     return replace(snapshot, **changes)
+
+
+def after_writing(snapshot: Snapshot, care: Care) -> Snapshot:
+    """The snapshot as it is when all that was desired has been written, nothing more."""
+    rows = dict(snapshot.known.artifacts)
+    ended = (PlanStatus.REVOKED, PlanStatus.ENTERED_IN_ERROR)
+    writes = [(plan.key, plan.status in ended) for plan in care.plans]
+    writes += [(one.key, one.cancelled) for one in care.appointments if not one.hold]
+    writes += [(one.key, one.cancelled) for one in care.tasks]
+    for key, gone in writes:
+        standing = Standing.WITHDRAWN if gone else Standing.WRITTEN
+        rows[key] = replace(rows.get(key, KnownArtifact(key=key, standing=standing)), standing=standing)
+    return replace(snapshot, known=Known(memberships=care.memberships, artifacts=rows))
 
 
 def verdict_of(care: Care, id: str) -> DoseVerdict:

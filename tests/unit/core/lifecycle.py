@@ -8,17 +8,14 @@ from afterdose.core.care import (
     ArtifactKind,
     Care,
     DesiredTask,
-    Known,
-    KnownArtifact,
     PlanStatus,
     Snapshot,
-    Standing,
 )
 from afterdose.core.dose import Dose, DoseKey
 from afterdose.core.identity import course_id, dose_session_id
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Reason
-from builders import a_dose, local
+from builders import a_dose, after_writing, local
 
 NOW = local("2026-01-05 12:00")
 MONDAY, TUESDAY = a_dose("2026-01-05 10:00", id="mon"), a_dose("2026-01-06 10:00", id="tue")
@@ -34,15 +31,12 @@ def course_of(id: str) -> UUID:
 
 def written(snapshot: Snapshot, **changes: object) -> Snapshot:
     """The snapshot after all that it asks for was written; ``changes`` are what people did to the Appointments."""
-    care = decide(snapshot, NOW)
-    rows = dict(snapshot.known.artifacts)
-    for plan in care.plans:
-        gone = plan.status in (PlanStatus.REVOKED, PlanStatus.ENTERED_IN_ERROR)
-        rows[plan.key] = KnownArtifact(key=plan.key, standing=Standing.WITHDRAWN if gone else Standing.WRITTEN)
-    for one in (*care.appointments, *care.tasks):
-        row = KnownArtifact(key=one.key, standing=Standing.WITHDRAWN if one.cancelled else Standing.WRITTEN)
-        rows[one.key] = replace(row, **changes) if one.key.kind is ArtifactKind.APPOINTMENT else row
-    return replace(snapshot, known=Known(memberships=care.memberships, artifacts=rows))
+    after = after_writing(snapshot, decide(snapshot, NOW))
+    rows = {
+        key: replace(row, **changes) if key.kind is ArtifactKind.APPOINTMENT else row
+        for key, row in after.known.artifacts.items()
+    }
+    return replace(after, known=replace(after.known, artifacts=rows))
 
 
 def people_did(snapshot: Snapshot, kind: ArtifactKind, subject: UUID, **changes: object) -> Snapshot:

@@ -9,9 +9,6 @@ from hypothesis import strategies as st
 from afterdose.core.care import (
     ArtifactKind,
     Care,
-    Known,
-    KnownArtifact,
-    PlanStatus,
     SessionState,
     Snapshot,
     Standing,
@@ -20,7 +17,7 @@ from afterdose.core.care import (
 from afterdose.core.dose import Coding, Dose, Effective, Family, PlannedDose, Precision
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Outcome, Reason
-from builders import a_clinic, a_context, a_dose, a_planned_dose, a_snapshot, local
+from builders import a_clinic, a_context, a_dose, a_planned_dose, a_snapshot, after_writing, local
 
 FIRST = local("2026-02-20 08:00")
 NOW = local("2026-02-20 12:00")
@@ -85,18 +82,6 @@ def plain_streams(draw: st.DrawFn) -> tuple[Dose, ...]:
         a_dose(FIRST + timedelta(minutes=after), id=f"dose-{number}", heard=FIRST + timedelta(days=41))
         for number, after in enumerate(starts)
     )
-
-
-def _written(snapshot: Snapshot, care: Care) -> Snapshot:
-    """The snapshot as it is after everything that was desired has been written."""
-    artifacts = dict(snapshot.known.artifacts)
-    ended = {PlanStatus.REVOKED, PlanStatus.ENTERED_IN_ERROR}
-    written = [(plan.key, plan.status in ended) for plan in care.plans]
-    written += [(one.key, one.cancelled) for one in (*care.appointments, *care.tasks)]
-    for key, gone in written:
-        standing = Standing.WITHDRAWN if gone else Standing.WRITTEN
-        artifacts[key] = replace(artifacts.get(key, KnownArtifact(key=key, standing=standing)), standing=standing)
-    return replace(snapshot, known=Known(memberships=care.memberships, artifacts=artifacts))
 
 
 def _essence(care: Care) -> set[tuple[object, ...]]:
@@ -167,7 +152,7 @@ def test_doses_that_arrive_one_by_one_in_any_order_end_in_the_same_care(
     snapshot = a_snapshot()
     for dose in arriving:
         snapshot = replace(snapshot, doses=(*snapshot.doses, dose))
-        snapshot = _written(snapshot, decide(snapshot, NOW))
+        snapshot = after_writing(snapshot, decide(snapshot, NOW))
     assert _essence(decide(snapshot, NOW)) == _essence(once)
     open_now = [key.kind for key, row in snapshot.known.artifacts.items() if row.standing is Standing.WRITTEN]
     wanted = [one.key.kind for one in (*once.plans, *once.appointments, *once.tasks)]
@@ -196,7 +181,7 @@ def test_what_is_desired_does_not_change_with_time_alone(snapshot: Snapshot, pas
 @settings(max_examples=100, deadline=None)
 def test_once_everything_is_written_nothing_more_is_withdrawn_or_renewed(snapshot: Snapshot) -> None:
     care = decide(snapshot, NOW)
-    again = decide(_written(snapshot, care), NOW)
+    again = decide(after_writing(snapshot, care), NOW)
     assert _essence(again) == _essence(care)
     assert again.memberships == care.memberships
     assert [one.key for one in again.plans] == [one.key for one in care.plans]
