@@ -1,26 +1,28 @@
-"""Settings of an EHR for tests of the code that calls one."""
+"""An EHR to call, for tests of the code that calls one."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-from afterdose.settings import TargetSettings
+from afterdose.ehr.auth import StaticHeader
 
 
-def target(base_url: str, **changes: Any) -> TargetSettings:
-    """A target at ``base_url`` with short patience."""
-    settings = TargetSettings(
-        name="ehr",
-        base_url=base_url,
-        auth=None,
-        clinic="default",
-        accept="review",
-        timeout_connect=timedelta(seconds=2),
-        timeout_read=timedelta(seconds=2),
-        deadline=timedelta(seconds=5),
-        max_answer_bytes=1_000_000,
-        ca_bundle=None,
-        proxy=None,
-        plain_http=False,
-    )
-    return replace(settings, **changes)
+@dataclass(frozen=True, kw_only=True)
+class EhrTarget:
+    """What `afterdose.ehr` needs to know of a target, with short patience."""
+
+    base_url: str
+    auth: StaticHeader | None = None
+    timeout_connect: timedelta = timedelta(seconds=2)
+    timeout_read: timedelta = timedelta(seconds=2)
+    deadline: timedelta = timedelta(seconds=5)
+    max_answer_bytes: int = 1_000_000
+    ca_bundle: Path | None = None
+    proxy: str | None = None
+    plain_http: bool = False
+
+
+def target(base_url: str, **changes: Any) -> EhrTarget:
+    """A target at ``base_url``."""
+    return EhrTarget(base_url=base_url, **changes)
