@@ -1,0 +1,173 @@
+"""Every folder here is a story of one patient; it must end as its `expected.toml` says."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from afterdose.content.content import Content, load_content
+from afterdose.core.care import ArtifactKind, Care, DoseVerdict, Known, PlanStatus, Snapshot, Standing
+from afterdose.core.clinic import Clinic
+from afterdose.core.dose import Dose, DoseKey, PlannedDose
+from afterdose.core.identity import dose_session_id
+from afterdose.core.plan import decide
+from afterdose.fhir.decode import decode_context, decode_dose
+from builders import after_writing
+
+HERE = Path(__file__).parent
+CASES = sorted(path.parent for path in HERE.glob("*/case.toml"))
+PATIENT = "patient-1"
+VISITS = {
+    Standing.WRITTEN: "proposed",
+    Standing.WITHDRAWN: "cancelled",
+    Standing.REMOVED_BY_PERSON: "cancelled by staff",
+}
+
+
+@cache
+def _content() -> Content:
+    return load_content()
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(), parse_float=Decimal)
+
+
+def _around(case: Path) -> dict[str, Any]:
+    """What decode_context is told, from the files of ``ehr/``."""
+    by_type: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((case / "ehr").glob("*.json")):
+        resource = _json(path)
+        by_type.setdefault(resource["resourceType"], []).append(resource)
+    single = {"request": "MedicationRequest", "encounter": "Encounter", "patient": "Patient", "weight": "Observation"}
+    found: dict[str, Any] = {name: by_type.get(kind, [None])[0] for name, kind in single.items()}
+    return {**found, "locations": by_type.get("Location", []), "conditions": by_type.get("Condition", [])}
+
+
+def _arrived(event: Mapping[str, Any], case: Path, doses: Mapping[DoseKey, Dose], clinic: Clinic) -> Dose:
+    at = event["at"].astimezone(UTC)
+    if "deleted" in event:
+        return replace(doses[DoseKey("ehr", event["deleted"])], removed=True)
+    resource = _json(case / "events" / event["file"])
+    key = DoseKey("ehr", resource["id"])
+    dose = decode_dose(
+        resource,
+        key=key,
+        patient=resource["subject"]["reference"].removeprefix("Patient/"),
+        heard_at=at,
+        codes=_content().codes,
+        zone=clinic.zone,
+        context=decode_context(**_around(case)),
+    )
+    before = doses.get(key)
+    same = before is not None and before.effective == dose.effective
+    return replace(dose, heard_at=before.heard_at) if before is not None and same else dose
+
+
+def _staff_did(event: Mapping[str, Any], snapshot: Snapshot) -> Snapshot:
+    """People booked or cancelled the visit after a dose, or ended the plan."""
+    rows = dict(snapshot.known.artifacts)
+    for key, row in rows.items():
+        if key.kind is not ArtifactKind.APPOINTMENT or key.subject != dose_session_id(DoseKey("ehr", event["dose"])):
+            continue
+        if event["staff"] == "booked the visit":
+            rows[key] = replace(row, booked=True, ehr_status="booked", start=event["start"].astimezone(UTC))
+        elif event["staff"] == "cancelled the visit":
+            rows[key] = replace(row, standing=Standing.REMOVED_BY_PERSON, ehr_status="cancelled")
+        else:
+            raise ValueError(f"unknown: {event['staff']}")
+    return replace(snapshot, known=Known(memberships=snapshot.known.memberships, artifacts=rows))
+
+
+def _run(case: Path) -> tuple[Snapshot, Care]:
+    told = tomllib.loads((case / "case.toml").read_text())
+    clinic = _content().clinic(told["clinic"])
+    snapshot = Snapshot(
+        patient=PATIENT, doses=(), protocols=_content().protocols, clinic=clinic, codes=_content().codes
+    )
+    planned = tuple(PlannedDose(at=one.astimezone(UTC)) for one in told.get("next_doses_ordered_for", []))
+    snapshot = replace(snapshot, planned=planned)
+    doses: dict[DoseKey, Dose] = {}
+    for event in told["event"]:
+        if "staff" in event:
+            snapshot = _staff_did(event, snapshot)
+        else:
+            dose = _arrived(event, case, doses, clinic)
+            doses[dose.key] = dose
+        snapshot = replace(snapshot, doses=tuple(doses.values()))
+        care = decide(snapshot, event["at"].astimezone(UTC))
+        snapshot = after_writing(snapshot, care)
+    return snapshot, decide(snapshot, told["event"][-1]["at"].astimezone(UTC))
+
+
+def _local(moment: datetime, clinic: Clinic) -> str:
+    there = moment.astimezone(clinic.zone)
+    return f"{there:%a} {there.day} {there:%b %Y %H:%M %Z}"
+
+
+def _dose_told(verdict: DoseVerdict, clinic: Clinic) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "administrations": [key.id for key in verdict.administrations],
+        "outcome": str(verdict.outcome),
+        "because": [str(reason) for reason in verdict.reasons],
+    }
+    if verdict.withdrawn:
+        told["withdrawn"] = [key.id for key in verdict.withdrawn]
+    if verdict.phase:
+        told["phase"] = str(verdict.phase)
+    if verdict.window:
+        told["window"] = f"{_local(verdict.window.opens, clinic)} to {_local(verdict.window.closes, clinic)}"
+    session = verdict.session
+    if session and session.start and session.hours_after is not None:
+        told["visit"] = _local(session.start, clinic)
+        told["hours_after"] = round(session.hours_after, 2)
+        told["visit_is"] = str(session.session_class)
+    if session and session.reasons:
+        told["visit_labels"] = [str(reason) for reason in session.reasons]
+    return told
+
+
+def _ehr_told(snapshot: Snapshot, care: Care) -> list[str]:
+    """What stands in the EHR at the end, in words."""
+    founders = {dose_session_id(dose.key): dose.key.id for dose in snapshot.doses}
+    statuses = {plan.key: str(plan.status) for plan in care.plans}
+    told = []
+    for key, row in snapshot.known.artifacts.items():
+        if key.kind is ArtifactKind.CARE_PLAN:
+            ended = PlanStatus.REVOKED if row.was_active else PlanStatus.ENTERED_IN_ERROR
+            told.append(f"care plan: {ended if row.standing is Standing.WITHDRAWN else statuses[key]}")
+        elif key.kind is ArtifactKind.APPOINTMENT:
+            told.append(f"visit after {founders[key.subject]}: {'booked' if row.booked else VISITS[row.standing]}")
+        else:
+            state = "taken back" if row.standing is Standing.WITHDRAWN else "open"
+            told.append(f"{key.kind} for {founders[key.subject]}: {state}")
+    return sorted(told)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_the_story_ends_as_expected(case: Path) -> None:
+    snapshot, care = _run(case)
+    expected = tomllib.loads((case / "expected.toml").read_text())
+    assert {
+        "in_the_ehr": _ehr_told(snapshot, care),
+        "dose": [_dose_told(verdict, snapshot.clinic) for verdict in care.verdicts],
+    } == expected
+
+
+def test_every_folder_is_a_whole_case() -> None:
+    folders = [path for path in HERE.iterdir() if path.is_dir() and not path.name.startswith("_")]
+    assert folders
+    for folder in folders:
+        assert (folder / "case.toml").is_file(), folder.name
+        assert (folder / "expected.toml").is_file(), folder.name
+        used = {
+            event["file"] for event in tomllib.loads((folder / "case.toml").read_text())["event"] if "file" in event
+        }
+        assert used == {path.name for path in (folder / "events").iterdir()}, folder.name
