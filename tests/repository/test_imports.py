@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,18 @@ def test_afterdose_keeps_its_import_contract() -> None:
     code, output = lint(ROOT, ROOT / "service")
 
     assert code == 0, output
+
+
+def test_the_settings_know_nothing_but_the_core_and_the_sandbox_is_known_to_the_command_line_alone() -> None:
+    graph = grimp.build_graph("afterdose", cache_dir=None)
+    settings = {"afterdose.settings", *graph.find_descendants("afterdose.settings")}
+    sandbox = {"afterdose.sandbox", *graph.find_descendants("afterdose.sandbox")}
+
+    known = {name for module in settings for name in graph.find_modules_directly_imported_by(module)} - settings
+    callers = {name for module in sandbox for name in graph.find_modules_that_directly_import(module)} - sandbox
+
+    assert {name for name in known if not name.startswith("afterdose.core.")} == set()
+    assert {name for name in callers if not name.startswith("afterdose.cli.")} == set()
 
 
 def test_a_package_without_wrong_imports_keeps_the_contract(imitation: Path) -> None:

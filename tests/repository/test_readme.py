@@ -72,7 +72,7 @@ def test_every_subcommand_that_is_mentioned_exists(file: Path) -> None:
 def test_the_callers_that_must_call_afterdose_are_seen_to(tmp_path: Path) -> None:
     assert calls(ROOT / "docker" / "compose.yaml") == {"migrate", "serve", "work"}
     assert calls(ROOT / "docker" / "Dockerfile") == {"serve"}
-    prose = tmp_path / "prose.md"
+    prose = (tmp_path / "prose").with_suffix(".md")
     prose.write_text(
         "When afterdose sees a dose, run `afterdose explain ehr/1` or\n```sh\nafterdose demo --exit\n```\n"
     )
