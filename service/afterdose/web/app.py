@@ -1,0 +1,43 @@
+"""Builds the WSGI application from its services. Nothing here is global; two applications share nothing."""
+
+from flask import Flask, Response
+
+from afterdose.web import auth, health, inbound, metadata, problems
+from afterdose.web.metrics import WebMetrics
+from afterdose.web.services import WebServices
+
+# What a browser is told about every answer that does not say otherwise: show nothing, keep nothing, tell nobody.
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    # Without it the HTTP server would name itself.
+    "Server": "afterdose",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def create_app(services: WebServices) -> Flask:
+    """The application: public routes, guarded routes, and a refusal for whatever is neither."""
+    app = Flask(__name__, static_folder=None, template_folder=None)
+    # A redirect to the other spelling of a URL would turn some senders' POST into a GET.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    doorkeeper = auth.Doorkeeper(services.settings, services.metrics)
+    auth.close_by_default(app, {"inbound": doorkeeper.require_source, "operations": doorkeeper.require_operations})
+    app.register_blueprint(health.public())
+    app.register_blueprint(health.guarded(services))
+    app.register_blueprint(metadata.blueprint(services.clock()))
+    app.register_blueprint(inbound.blueprint(services))
+    problems.register(app)
+    _finish_answers(app, services.metrics)
+    return app
+
+
+def _finish_answers(app: Flask, metrics: WebMetrics) -> None:
+    @app.after_request
+    def finish(answer: Response) -> Response:
+        for name, value in _HEADERS.items():
+            answer.headers.setdefault(name, value)
+        metrics.answers.labels(answer.status_code).inc()
+        return answer

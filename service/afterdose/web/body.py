@@ -1,0 +1,65 @@
+"""Reads the body of a request within a limit of size and of time."""
+
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotInTime
+from datetime import timedelta
+from typing import Protocol
+
+from werkzeug.wrappers import Request
+
+from afterdose.core.errors import BadInput, Problem
+
+_PIECE = 65_536
+# A sender that is cut off while it still sends does not see our answer; up to here we let it finish.
+_MOST_DISCARDED = 67_108_864
+
+
+class _Stream(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class BodyReader:
+    """Reads bodies in threads of its own: the server's stream has no timeout, and a silent sender must not hold one.
+
+    A thread that waits for a silent sender is free again when our answer closes the connection.
+    """
+
+    def __init__(self, limit: int, timeout: timedelta, threads: int) -> None:
+        self._limit = limit
+        self._seconds = timeout.total_seconds()
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="afterdose-body")
+
+    def read(self, request: Request) -> bytes:
+        """The body. Raises BadInput with 413 (too large), 408 (too slow) or 400 (shorter than declared)."""
+        environ = request.environ
+        declared = request.content_length
+        stream: _Stream = environ["wsgi.input"]
+        if declared is None and not environ.get("wsgi.input_terminated"):
+            return b""
+        if declared is not None and declared > self._limit:
+            if declared <= _MOST_DISCARDED:
+                self._within_time(stream, declared, discard=True)
+            raise self._too_large()
+        body = self._within_time(stream, self._limit + 1 if declared is None else declared)
+        if len(body) > self._limit:
+            raise self._too_large()
+        if declared is not None and len(body) < declared:
+            raise BadInput(Problem("structure", "", "the body is shorter than its Content-Length"))
+        return body
+
+    def _within_time(self, stream: _Stream, size: int, *, discard: bool = False) -> bytes:
+        reading = self._threads.submit(_discard if discard else stream.read, *((stream, size) if discard else (size,)))
+        try:
+            return reading.result(self._seconds)
+        except NotInTime:
+            reading.cancel()
+            raise BadInput(Problem("timeout", "", "the body did not arrive in time"), status=408) from None
+
+    def _too_large(self) -> BadInput:
+        return BadInput(Problem("too-long", "", f"the body is larger than {self._limit} bytes"), status=413)
+
+
+def _discard(stream: _Stream, size: int) -> bytes:
+    while size > 0 and (piece := stream.read(min(size, _PIECE))):
+        size -= len(piece)
+    return b""

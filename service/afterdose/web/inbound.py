@@ -1,0 +1,152 @@
+"""Takes what senders push: a 2xx answer says that it is on disk.
+
+Authentication, strict JSON, the structure of what we need, the durable store; nothing else happens before the answer.
+Every shape that a FHIR server's subscription sends ends in ``work.intake``; here is only its HTTP.
+"""
+
+import time
+from collections.abc import Sequence
+
+from flask import Blueprint, Response, current_app, request
+from werkzeug.exceptions import MethodNotAllowed
+
+from afterdose.core.errors import BadInput, Problem, StoreError
+from afterdose.fhir import administration
+from afterdose.fhir.outcome import operation_outcome
+from afterdose.logs import get_logger
+from afterdose.store.rows import Arrival, Receipt
+from afterdose.web.auth import current_origin, current_source
+from afterdose.web.body import BodyReader
+from afterdose.web.problems import fhir_answer
+from afterdose.web.services import WebServices
+from afterdose.work.intake import Entry, Reception, deletion, receive
+
+MEDIA_TYPES = frozenset({"application/fhir+json", "application/json", "application/json+fhir"})
+MEDPLUM_DELETED = "X-Medplum-Deleted-Resource"
+ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+_log = get_logger()
+
+
+def blueprint(services: WebServices) -> Blueprint:
+    """The routes below /fhir that take events."""
+    door = _Door(services)
+    routes = Blueprint("inbound", __name__, url_prefix="/fhir")
+    one = f"/{administration.TYPE}/<resource_id>"
+    routes.add_url_rule("", "base", door.take, methods=["POST"])
+    routes.add_url_rule("", "probe", door.probe, methods=["HEAD"])
+    routes.add_url_rule(f"/{administration.TYPE}", "create", door.take, methods=["POST"])
+    routes.add_url_rule(one, "update", door.take, methods=["PUT", "POST"])
+    routes.add_url_rule(one, "delete", door.delete, methods=["DELETE"])
+    routes.add_url_rule("/<path:other>", "other", door.refuse, methods=ALL_METHODS)
+    return routes
+
+
+class _Door:
+    """The views, with what they need."""
+
+    def __init__(self, services: WebServices) -> None:
+        web = services.settings.web
+        self._services = services
+        self._metrics = services.metrics
+        self._bodies = BodyReader(web.max_body_bytes, web.body_timeout, 2 * web.threads)
+
+    def probe(self) -> Response:
+        """Answers who only asks whether somebody is there."""
+        return _empty()
+
+    def take(self, resource_id: str | None = None) -> Response:
+        """POST of a resource or a Bundle; PUT (HAPI) or POST of a resource under its id."""
+        started = time.perf_counter()
+        body = b""
+        try:
+            body = self._bodies.read(request)
+            _check_headers()
+            reception = self._receive(body, resource_id)
+        except BadInput as bad:
+            self._quarantine(body, bad.problems)
+            raise
+        for entry in reception.entries:
+            if entry.refused:
+                self._quarantine(entry.refused, entry.problems)
+        self._store(reception.arrivals, started)
+        return _empty() if reception.bundle_type is None else fhir_answer(_reply(reception))
+
+    def delete(self, resource_id: str) -> Response:
+        """DELETE of an administration (HAPI with subscription-send-delete-messages)."""
+        started = time.perf_counter()
+        self._store([deletion(current_origin(), resource_id)], started)
+        return _empty()
+
+    def refuse(self, other: str) -> Response:
+        """Every other URL below /fhir."""
+        if other.partition("/")[0] == administration.TYPE:
+            raise MethodNotAllowed(valid_methods=["DELETE", "POST", "PUT"])
+        raise BadInput(Problem("not-supported", "", "only MedicationAdministration is taken here"), status=404)
+
+    def _receive(self, body: bytes, resource_id: str | None) -> Reception:
+        deleted = request.headers.get(MEDPLUM_DELETED)
+        if deleted is None:
+            return receive(body, current_origin(), expected_id=resource_id)
+        type_, _, deleted_id = deleted.partition("/")
+        if type_ != administration.TYPE:
+            raise BadInput(Problem("not-supported", "", "only MedicationAdministration is taken here"), status=404)
+        if body.strip() != b"{}" or resource_id not in (None, deleted_id):
+            raise BadInput(Problem("invalid", "", f"{MEDPLUM_DELETED} contradicts the rest of the request"))
+        return Reception(None, (Entry(deletion(current_origin(), deleted_id)),))
+
+    def _store(self, arrivals: Sequence[Arrival], started: float) -> None:
+        """Return when everything is on disk. Raises StoreError; then nothing has been accepted."""
+        receipts: Sequence[Receipt] = self._services.submit(arrivals)
+        for arrival, receipt in zip(arrivals, receipts, strict=True):
+            repeated = "yes" if receipt.duplicate else "no"
+            self._metrics.events.labels(arrival.source, arrival.interaction, repeated).inc()
+        self._metrics.stored_seconds.observe(time.perf_counter() - started)
+
+    def _quarantine(self, body: bytes, problems: Sequence[Problem]) -> None:
+        """Keep what was refused: its sender takes a 4xx for an end and will not send it again."""
+        source, code = current_source().name, problems[0].code
+        self._metrics.refused.labels(source, code).inc()
+        _log.warning("a request was refused and is kept in the quarantine", source=source, code=code, bytes=len(body))
+        try:
+            self._services.quarantine.keep(source, self._services.clock(), _media_type(), body, problems)
+        except StoreError as error:
+            self._metrics.unquarantined.labels(source).inc()
+            _log.error("what was refused could not be kept", source=source, exc_info=error)
+
+
+def _check_headers() -> None:
+    """Raises BadInput with 415 where the body is not plain FHIR JSON."""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise BadInput(Problem("not-supported", "", "encoded (compressed) bodies are not taken"), status=415)
+    charset = request.mimetype_params.get("charset", "utf-8").lower()
+    if request.mimetype not in MEDIA_TYPES or charset not in ("utf-8", "utf8"):
+        raise BadInput(Problem("not-supported", "", "only application/fhir+json in UTF-8 is taken"), status=415)
+
+
+def _media_type() -> str | None:
+    """The declared media type where it is one at all; it is not repeated otherwise."""
+    return request.mimetype if request.mimetype in MEDIA_TYPES else None
+
+
+def _empty() -> Response:
+    """200 without a body and without a media type: HAPI would try to read the one, and fail for the other."""
+    answer = current_app.response_class(status=200)
+    del answer.headers["Content-Type"]
+    return answer
+
+
+def _reply(reception: Reception) -> dict[str, object]:
+    """The Bundle that answers a Bundle, entry by entry."""
+    type_ = "batch-response" if reception.bundle_type == "batch" else "transaction-response"
+    reply: dict[str, object] = {"resourceType": "Bundle", "type": type_}
+    if reception.entries:
+        reply["entry"] = [{"response": _response(entry)} for entry in reception.entries]
+    return reply
+
+
+def _response(entry: Entry) -> dict[str, object]:
+    if not entry.problems:
+        return {"status": "200 OK"}
+    status = "400 Bad Request" if entry.refused else "404 Not Found"
+    return {"status": status, "outcome": operation_outcome(entry.problems)}

@@ -1,0 +1,53 @@
+"""GET /fhir/metadata: the CapabilityStatement, derived from the table of routes so that it cannot promise too much.
+
+http://hl7.org/fhir/R4/capabilitystatement.html
+"""
+
+from datetime import datetime
+
+from flask import Blueprint, Flask, Response, current_app
+
+from afterdose.fhir import administration
+from afterdose.fhir.times import format_instant
+from afterdose.web.problems import FHIR_JSON, fhir_answer
+
+# Our routes by endpoint, as FHIR's interactions: http://hl7.org/fhir/R4/valueset-type-restful-interaction.html
+_TYPE_INTERACTIONS = {"inbound.create": "create", "inbound.update": "update", "inbound.delete": "delete"}
+_SYSTEM_INTERACTIONS = {"inbound.base": ("transaction", "batch")}
+
+
+def blueprint(built_at: datetime) -> Blueprint:
+    """The route; ``built_at`` is the statement's date."""
+    routes = Blueprint("metadata", __name__, url_prefix="/fhir")
+
+    @routes.get("/metadata")
+    def capabilities() -> Response:
+        return fhir_answer(capability_statement(current_app, built_at))
+
+    return routes
+
+
+def capability_statement(app: Flask, built_at: datetime) -> dict[str, object]:
+    """What the routes of ``app`` offer to a FHIR client."""
+    endpoints = {rule.endpoint for rule in app.url_map.iter_rules()}
+    of_type = [{"code": code} for endpoint, code in _TYPE_INTERACTIONS.items() if endpoint in endpoints]
+    of_system = [code for endpoint, codes in _SYSTEM_INTERACTIONS.items() if endpoint in endpoints for code in codes]
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": format_instant(built_at),
+        "kind": "instance",
+        "implementation": {"description": "afterdose takes MedicationAdministration events"},
+        "fhirVersion": "4.0.1",
+        "format": [FHIR_JSON],
+        "rest": [
+            {
+                "mode": "server",
+                "documentation": "Bundles of type collection, history, message, searchset and "
+                "subscription-notification are taken like transactions; each entry is answered for itself.",
+                "security": {"description": "Every request but this one shows a secret in a header."},
+                "resource": [{"type": administration.TYPE, "interaction": of_type, "updateCreate": True}],
+                "interaction": [{"code": code} for code in of_system],
+            }
+        ],
+    }

@@ -1,0 +1,109 @@
+"""Counters of the web part, and the gauges that the database holds, in Prometheus' text format.
+
+There are several server processes. Counters and histograms go into files in a directory that all processes share
+(prometheus-client's multiprocess mode) and are added up when one process is asked. Gauges are not kept by any process:
+they are read from the database at that moment.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+GAUGES = {
+    "afterdose_agenda_due": "Patients whose care is to be looked at now.",
+    "afterdose_agenda_oldest_due_seconds": "How long the one that has waited longest is due.",
+    "afterdose_agenda_parked": "Patients given up until something arrives or a person replays them.",
+    "afterdose_quarantine_bodies": "Refused requests that are kept for a person.",
+}
+"""The gauges that may be read from the database, by name."""
+
+_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+_count_in_files: Callable[[], type] = values.MultiProcessValue
+_add_files: Callable[[CollectorRegistry, str], object] = MultiProcessCollector
+
+
+def directory(data_dir: Path) -> Path:
+    """Where the processes of one host keep their counters."""
+    return data_dir / "metrics"
+
+
+def begin_at_zero(shared: Path) -> None:
+    """Empty the directory; to be called once, before the first process counts."""
+    shutil.rmtree(shared, ignore_errors=True)
+    shared.mkdir(mode=0o700, parents=True)
+
+
+def share_counters(shared: Path) -> None:
+    """Let every metric that this process makes from now on count in ``shared``.
+
+    prometheus-client takes the directory from the environment when it is imported, which is before we know it.
+    """
+    os.environ[_DIRECTORY] = str(shared)
+    values.ValueClass = _count_in_files()
+
+
+class WebMetrics:
+    """What is counted at the door. ``gauges`` is called once a scrape; ``shared``: the directory of the counters of
+    all processes, None where this process is alone."""
+
+    def __init__(
+        self, registry: CollectorRegistry, gauges: Callable[[], Mapping[str, float]], *, shared: Path | None = None
+    ) -> None:
+        self._registry = registry
+        self._shared = shared
+        self._gauges = gauges
+        self.events = Counter(
+            "afterdose_events", "Events stored.", ("source", "interaction", "repeated"), registry=registry
+        )
+        self.refused = Counter(
+            "afterdose_refused",
+            "Requests and Bundle entries of known senders refused.",
+            ("source", "code"),
+            registry=registry,
+        )
+        self.unauthenticated = Counter(
+            "afterdose_unauthenticated", "Requests without a right secret.", registry=registry
+        )
+        self.unquarantined = Counter(
+            "afterdose_unquarantined", "Refused requests that could not be kept either.", ("source",), registry=registry
+        )
+        self.answers = Counter("afterdose_http_answers", "Answers by status.", ("status",), registry=registry)
+        self.stored_seconds = Histogram(
+            "afterdose_stored_seconds",
+            "From the headers of a request until its events were on disk.",
+            buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+            registry=registry,
+        )
+
+    def exposition(self) -> bytes:
+        """Everything, for all processes of this server."""
+        scraped = CollectorRegistry()
+        if self._shared is not None:
+            _add_files(scraped, str(self._shared))
+        else:
+            scraped.register(_Passing(self._registry))
+        scraped.register(_Gauges(self._gauges))
+        return generate_latest(scraped)
+
+
+class _Passing(Collector):
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        return self._registry.collect()
+
+
+class _Gauges(Collector):
+    def __init__(self, read: Callable[[], Mapping[str, float]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        for name, value in self._read().items():
+            yield GaugeMetricFamily(name, GAUGES[name], value=value)

@@ -1,0 +1,32 @@
+"""What the web part is given when it is built; it has no other way to reach anything."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from afterdose.core.errors import Problem
+from afterdose.settings import Settings
+from afterdose.store.rows import Arrival, Receipt
+from afterdose.web.metrics import WebMetrics
+
+
+class Quarantine(Protocol):
+    """Where refused bytes of known senders are kept for a person."""
+
+    def keep(
+        self, source: str, received_at: datetime, media_type: str | None, body: bytes, problems: Sequence[Problem]
+    ) -> object:
+        """Keep them; may raise StoreError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebServices:
+    """``submit`` returns once the arrivals are on disk. ``checks``: by name, None or a sentence on what is wrong."""
+
+    settings: Settings
+    submit: Callable[[Sequence[Arrival]], Sequence[Receipt]]
+    quarantine: Quarantine
+    clock: Callable[[], datetime]
+    checks: Mapping[str, Callable[[], str | None]]
+    metrics: WebMetrics
