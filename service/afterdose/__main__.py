@@ -1,0 +1,5 @@
+"""`python -m afterdose`: the command line."""
+
+from afterdose.cli import main
+
+main()
