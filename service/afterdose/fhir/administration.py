@@ -69,8 +69,10 @@ def problems(resource: object) -> tuple[Problem, ...]:
     """What keeps a MedicationAdministration from being accepted (the first of it); empty when nothing does."""
     if not isinstance(resource, Mapping):
         return (Problem("structure", "", "is not a JSON object"),)
-    if resource.get("resourceType") != TYPE:
-        return (Problem("invalid", "resourceType", f"is not {TYPE}"),)
+    type_ = resource.get("resourceType")
+    if type_ != TYPE:
+        misspelt = not isinstance(type_, str) or type_.casefold() == TYPE.casefold()
+        return (Problem("structure" if misspelt else "invalid", "resourceType", f"is not {TYPE}"),)
     found = chain(
         _head(resource),
         _choices(resource),
@@ -145,7 +147,7 @@ def _who(subject: object) -> Iterator[Problem]:
         yield Problem("structure", path, "is not an object")
     elif "reference" in subject and not isinstance(subject["reference"], str):
         yield Problem("value", f"{path}.reference", "is not a string")
-    elif not any(name in subject for name in ("reference", "identifier", "extension")):
+    elif subject and not any(name in subject for name in ("reference", "identifier", "extension")):
         yield Problem("required", path, "has neither a reference nor an identifier")
 
 

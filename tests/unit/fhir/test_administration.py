@@ -81,7 +81,7 @@ def test_what_can_be_kept_is_accepted(resource: dict[str, Any]) -> None:
     ("resource", "code", "path"),
     [
         (changed(resourceType="Observation"), "invalid", "resourceType"),
-        (changed(resourceType="medicationadministration"), "invalid", "resourceType"),
+        (changed(resourceType="medicationadministration"), "structure", "resourceType"),
         (changed(status=None), "required", "MedicationAdministration.status"),
         (changed(status="Completed"), "code-invalid", "MedicationAdministration.status"),
         (changed(status="given"), "code-invalid", "MedicationAdministration.status"),
@@ -155,6 +155,10 @@ def test_what_is_malformed_is_refused_with_code_and_path(resource: dict[str, Any
 @pytest.mark.parametrize("value", [[], "text", 5, None])
 def test_what_is_no_object_is_refused(value: object) -> None:
     assert [problem.code for problem in problems(value)] == ["structure"]
+
+
+def test_an_empty_subject_is_one_problem() -> None:
+    assert [problem.code for problem in problems(changed(subject={}))] == ["structure"]
 
 
 def test_no_received_value_stands_in_a_problem() -> None:
