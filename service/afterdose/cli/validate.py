@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import click
 
 from afterdose.cli.inputs import FILES, bytes_of, name_of
-from afterdose.content.locate import bundled
-from afterdose.content.schemas import read_json
+from afterdose.content.content import load_content
 from afterdose.core.errors import Problem
 from afterdose.fhir.conform import CHECKED_TYPES
 from afterdose.fhir.outcome import Severity, operation_outcome
-from afterdose.fhir.profile_rules import ProfileRules, profile_rules
 from afterdose.fhir.validate import Checked, validate_text
 
 _ALL_OK = Problem("informational", "", "All OK")
@@ -21,13 +20,18 @@ _UNREADABLE = frozenset({"structure", "value", "too-costly"})
 
 @click.command()
 @FILES
-def validate(files: Sequence[BinaryIO]) -> None:
+@click.option(
+    "--overlay",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The site overlay, where it changes profiles.",
+)
+def validate(files: Sequence[BinaryIO], overlay: Path | None) -> None:
     """Check the CarePlans, Appointments, Tasks, Goals and Provenances in FILEs.
 
     A FILE holds FHIR R4 JSON: a resource, a Bundle or NDJSON; "-" is standard input. Prints one OperationOutcome a
     resource and line. Exit status: 1 when a resource has an error, 2 when a resource cannot be read.
     """
-    profiles = _profiles()
+    profiles = load_content(overlay).profiles
     status = 0
     for file in files:
         for checked in validate_text(bytes_of(file), profiles=profiles):
@@ -36,13 +40,6 @@ def validate(files: Sequence[BinaryIO]) -> None:
             if severity == "error":
                 status = max(status, 2 if _is_unreadable(checked) else 1)
     raise click.exceptions.Exit(status)
-
-
-def _profiles() -> Mapping[str, ProfileRules]:
-    """The rules of our own profiles, by canonical URL."""
-    files = sorted((bundled() / "profiles").glob("StructureDefinition-*.json"))
-    rules = [profile_rules(read_json(file)) for file in files]
-    return {one.url: one for one in rules}
 
 
 def _judged(checked: Checked) -> tuple[Severity, tuple[Problem, ...]]:

@@ -17,7 +17,10 @@ from afterdose.core.dose import Family
 from afterdose.core.errors import BadContent
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Reason
+from afterdose.fhir.profile_rules import ProfileRules, profile_rules
 from afterdose.fhir.r4 import Canonicals
+
+_PROFILES = ("integration-careplan", "integration-appointment", "plasticity-window")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,8 @@ class Content:
     codes: Codes
     protocols: Mapping[Family, Protocol]
     canonicals: Canonicals
+    profiles: Mapping[str, ProfileRules]
+    """The rules of our own profiles, by canonical URL."""
     reason_texts: Mapping[Reason, str]
     session_length: tuple[timedelta, timedelta]
     """Shortest and longest session that every protocol allows."""
@@ -53,6 +58,7 @@ def load_content(overlay: Path | None = None) -> Content:
         codes=read_codes(overlay),
         protocols=protocols,
         canonicals=_canonicals(protocols, overlay),
+        profiles=_profiles(overlay),
         reason_texts=_reason_texts(overlay),
         session_length=(
             max(file.shortest_session for file in files.values()),
@@ -84,6 +90,18 @@ def _canonicals(protocols: Mapping[Family, Protocol], overlay: Path | None) -> C
             family: f"{base}/PlanDefinition/{protocol.id}|{protocol.version}" for family, protocol in protocols.items()
         },
     )
+
+
+def _profiles(overlay: Path | None) -> dict[str, ProfileRules]:
+    rules = {}
+    for name in _PROFILES:
+        path, definition = _profile(f"StructureDefinition-{name}", overlay)
+        try:
+            one = profile_rules(definition)
+        except (ValueError, KeyError, TypeError) as wrong:
+            raise BadContent(f"{path}: is no profile that the conformance check understands") from wrong
+        rules[one.url] = one
+    return rules
 
 
 def _profile(name: str, overlay: Path | None) -> tuple[Path, dict[str, Any]]:

@@ -6,13 +6,14 @@ EHR is searched by identifier before anything is sent again. What stands there i
 changed; where a person was faster, the decision is made anew.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from afterdose.core.care import ArtifactKey, Standing
-from afterdose.core.errors import EhrConflict, EhrError, EhrGone, EhrRefused
+from afterdose.core.errors import EhrConflict, EhrError, EhrGone, EhrRefused, Problem
 from afterdose.core.identity import artifact_id
 from afterdose.core.reasons import Reason
 from afterdose.ehr.answers import Found, Written
@@ -20,9 +21,10 @@ from afterdose.ehr.client import EhrClient
 from afterdose.ehr.wire import TransactionEntry, identifier_query
 from afterdose.fhir import conform
 from afterdose.fhir.encode import RESOURCE_TYPE
+from afterdose.fhir.profile_rules import ProfileRules
 from afterdose.store.rows import Claim, LedgerRow
 from afterdose.store.store import Store
-from afterdose.work.drafts import Draft, References, placeholder
+from afterdose.work.drafts import Draft, References, Resource, placeholder
 from afterdose.work.merge import Merged, merge, settle, still_ours
 from afterdose.work.observe import sight
 
@@ -62,6 +64,7 @@ class Delivery:
         claim: Claim,
         hold: Callable[[], None],
         identifier_system: str,
+        profiles: Mapping[str, ProfileRules],
         clock: Callable[[], datetime],
         rows: Mapping[ArtifactKey, LedgerRow],
     ) -> None:
@@ -70,6 +73,7 @@ class Delivery:
         self._claim = claim
         self._hold = hold
         self._system = identifier_system
+        self._profiles = profiles
         self._clock = clock
         self.rows = dict(rows)
         self.refusals: list[Refusal] = []
@@ -121,22 +125,31 @@ class Delivery:
             references.setdefault(other.key, placeholder(other.key))
         wanted = draft.build(references)
         if row.ehr_id is None:
+            current: Resource = {}
             merged = merge(wanted, None, {})
         else:
             found, news = self._read(row)
             if found is None or news:
                 raise StandsOtherwise
             row = replace(self.rows[draft.key], etag=found.etag)
-            merged = merge(wanted, dict(found.resource), row.elements.get("owned", {}))
+            current = dict(found.resource)
+            merged = merge(wanted, current, row.elements.get("owned", {}))
             if not merged.changed:
                 self.keep(replace(row, desired_hash=draft.wanted, standing=self._standing(draft)))
                 return None
-        if problems := conform.problems(merged.resource):
-            self.refusals.append(
-                Refusal(key=draft.key, reason=Reason.CONFORMANCE_FAILED, code=f"{problems[0].code} {problems[0].path}")
-            )
+        if problem := self._flaw(merged.resource, current):
+            code = f"{problem.code} {problem.path}"
+            self.refusals.append(Refusal(key=draft.key, reason=Reason.CONFORMANCE_FAILED, code=code))
             return None
         return _Write(draft=draft, row=row, merged=merged)
+
+    def _flaw(self, resource: Resource, current: Resource) -> Problem | None:
+        """What our conformance check finds in what we are about to send and did not stand in the EHR before."""
+        found = conform.problems(resource, profiles=self._profiles)
+        if not found:
+            return None
+        there = {_kind(problem) for problem in conform.problems(current, profiles=self._profiles)} if current else set()
+        return next((problem for problem in found if _kind(problem) not in there), None)
 
     def _standing(self, draft: Draft) -> Standing:
         return Standing.WITHDRAWN if draft.withdrawn else Standing.WRITTEN
@@ -304,3 +317,8 @@ def _same_version(one: str | None, other: str | None) -> bool:
 
 def _bare(etag: str) -> str:
     return etag.removeprefix("W/").strip('"')
+
+
+def _kind(problem: Problem) -> tuple[str, str, str]:
+    """A problem without the places in lists, which move when entries are added."""
+    return problem.code, re.sub(r"\[\d+\]", "", problem.path), problem.text

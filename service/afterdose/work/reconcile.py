@@ -104,6 +104,7 @@ class Reconciler:
                 claim=claim,
                 hold=hold,
                 identifier_system=self._content.canonicals.identifier_system,
+                profiles=self._content.profiles,
                 clock=self._clock,
                 rows=rows,
             )
