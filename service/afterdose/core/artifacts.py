@@ -51,11 +51,13 @@ class Desk:
         former = {key for key, member in self.snapshot.known.memberships.items() if member.session_id == subject}
         return next((one for one in self.judged.verdicts if former.intersection(one.administrations)), None)
 
-    def course_key(self, verdict: DoseVerdict) -> ArtifactKey:
-        """The key of the plan of this verdict's course."""
-        if verdict.course_id is None:
-            raise ValueError("a verdict without a course has no plan")
-        return self.standings.key(ArtifactKind.CARE_PLAN, verdict.course_id)
+    def course_of(self, subject: UUID) -> ArtifactKey | None:
+        """The key of the plan that a dose session belongs to, or belonged to when it was last seen."""
+        wanted = self.judged.merged.get(subject, subject)
+        found = [verdict.course_id for verdict in self.judged.verdicts if verdict.session_id == wanted]
+        found += [one.course_id for one in self.snapshot.known.memberships.values() if one.session_id == subject]
+        course = next((one for one in found if one is not None), None)
+        return None if course is None else self.standings.key(ArtifactKind.CARE_PLAN, course)
 
 
 def appointments(desk: Desk) -> list[DesiredAppointment]:
@@ -63,13 +65,13 @@ def appointments(desk: Desk) -> list[DesiredAppointment]:
     wanted = [found for verdict in desk.judged.verdicts if (found := _appointment(verdict, desk)) is not None]
     subjects = {one.key.subject for one in wanted}
     for row in desk.standings.still_open(ArtifactKind.APPOINTMENT):
-        verdict = desk.verdict_of(row.key.subject)
-        if row.key.subject in subjects or verdict is None or verdict.course_id is None or is_theirs(row):
+        verdict, course = desk.verdict_of(row.key.subject), desk.course_of(row.key.subject)
+        if row.key.subject in subjects or verdict is None or course is None or is_theirs(row):
             continue
         wanted.append(
             DesiredAppointment(
                 key=row.key,
-                course=desk.course_key(verdict),
+                course=course,
                 verdict=verdict,
                 cancelled=True,
                 cancel_reason=_why(verdict, row, desk),
@@ -135,7 +137,8 @@ def quiet_from(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> datetime 
 
 def _appointment(verdict: DoseVerdict, desk: Desk) -> DesiredAppointment | None:
     """The Appointment of a verdict: proposed, or held because it is people's or nothing can be decided."""
-    if verdict.session_id is None or verdict.course_id is None:
+    course = desk.course_of(verdict.session_id) if verdict.session_id is not None else None
+    if verdict.session_id is None or course is None:
         return None
     row = desk.standings.latest(ArtifactKind.APPOINTMENT, verdict.session_id)
     there = row is not None and desk.standings.is_open(ArtifactKind.APPOINTMENT, verdict.session_id)
@@ -144,11 +147,11 @@ def _appointment(verdict: DoseVerdict, desk: Desk) -> DesiredAppointment | None:
     if verdict.outcome is not Outcome.PLANNED and not held:
         return None
     key = desk.standings.key(ArtifactKind.APPOINTMENT, verdict.session_id)
-    return DesiredAppointment(key=key, course=desk.course_key(verdict), verdict=verdict, hold=held)
+    return DesiredAppointment(key=key, course=course, verdict=verdict, hold=held)
 
 
 def _tasks(verdict: DoseVerdict, desk: Desk) -> list[DesiredTask]:
-    if verdict.session_id is None or verdict.course_id is None or desk.snapshot.patient is None:
+    if verdict.session_id is None or desk.snapshot.patient is None:
         return []
     subject, found = verdict.session_id, []
     if verdict.outcome is Outcome.REVIEW:
@@ -162,7 +165,7 @@ def _tasks(verdict: DoseVerdict, desk: Desk) -> list[DesiredTask]:
                 verdict=verdict,
                 reasons=verdict.session.reasons,
                 due=_deadline(verdict, desk.snapshot),
-                course=desk.course_key(verdict),
+                course=desk.course_of(subject),
             )
         )
     visit = desk.standings.visit(subject)
@@ -211,7 +214,7 @@ def _booked_task(row: KnownArtifact, verdict: DoseVerdict, desk: Desk) -> Desire
         verdict=verdict,
         reasons=reasons,
         due=row.start,
-        course=desk.course_key(verdict) if verdict.course_id else None,
+        course=desk.course_of(row.key.subject),
         focus=row.key,
     )
 

@@ -143,17 +143,18 @@ def _clusters(doses: Sequence[Dose], rules_of: Callable[[Dose], Rules]) -> list[
         else:
             runs.append([dose])
             over = end
+    by_key = {dose.key: dose for dose in doses}
     for dose in doses:
-        for parent in doses:
-            if _is_part(dose, parent) and _near(dose, parent, rules_of(dose).longest_administration):
+        for parent in (by_key.get(key) for key in _parents(dose)):
+            if parent is not None and _near(dose, parent, rules_of(dose).longest_administration):
                 runs = _joined(runs, dose, parent)
     return runs
 
 
-def _is_part(dose: Dose, parent: Dose) -> bool:
-    return parent.key.source == dose.key.source and any(
-        reference.split("/")[-2:] == ["MedicationAdministration", parent.key.id] for reference in dose.part_of
-    )
+def _parents(dose: Dose) -> list[DoseKey]:
+    """The administrations that it says it is part of; a partOf can also name a Procedure."""
+    parts = [reference.split("/")[-2:] for reference in dose.part_of]
+    return [DoseKey(dose.key.source, part[1]) for part in parts if part[0] == "MedicationAdministration" and part[1:]]
 
 
 def _near(one: Dose, other: Dose, limit: timedelta) -> bool:

@@ -23,9 +23,11 @@ from afterdose.core.care import (
     SessionState,
     Standing,
 )
+from afterdose.core.dose import Family, ProductKind
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Outcome, Reason
-from builders import (
+import pytest
+from builders import a_drug, (
     a_dose,
     a_snapshot,
     local,
@@ -134,3 +136,27 @@ def test_a_plan_that_a_person_ended_stays_ended_and_new_doses_are_shown_to_a_per
     assert cancellations(care) == []
     assert verdict_of(care, "thu").session.reasons == (Reason.COURSE_ENDED_BY_PERSON,)
     assert [task.key.subject for task in care.tasks] == [session_of("thu")]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"status": "not-done"}, Reason.NOT_DONE),
+        ({"drug": a_drug(None)}, Reason.NOT_KETAMINE),
+        ({"drug": a_drug(kind=ProductKind.COMBINATION)}, Reason.COMBINATION_PRODUCT),
+        ({"status": "stopped"}, Reason.PSYCHIATRIC_INDICATION),
+    ],
+)
+def test_a_correction_that_ends_eligibility_takes_everything_back(change: dict[str, object], reason: Reason) -> None:
+    care = decide(with_doses(written(a_snapshot(MONDAY)), replace(MONDAY, **change)), NOW)
+    assert cancellations(care) == [(ArtifactKey(ArtifactKind.APPOINTMENT, session_of("mon")), reason)]
+    assert plan_statuses(care) == [PlanStatus.ENTERED_IN_ERROR]
+    back = decide(with_doses(written(with_doses(written(a_snapshot(MONDAY)), replace(MONDAY, **change))), MONDAY), NOW)
+    assert [one.key.generation for one in back.plans] == [1]
+
+
+def test_a_dose_that_turns_out_to_be_of_the_other_drug_takes_its_course_along() -> None:
+    other = a_dose("2026-01-05 10:00", id="mon", family=Family.ESKETAMINE)
+    care = decide(with_doses(written(a_snapshot(MONDAY)), other), NOW)
+    assert [(plan.key.subject, plan.family) for plan in care.plans] == [(course_of("mon"), Family.ESKETAMINE)]
+    assert cancellations(care) == []
