@@ -59,11 +59,11 @@ def read(body: bytes) -> tuple[Entry, ...]:
         try:
             value = strict_json.loads(piece, max_members=_MOST_MEMBERS)
         except BadInput as error:
-            problems += [Problem(problem.code, where + problem.path, problem.text) for problem in error.problems]
+            problems += [_placed(problem, where, "") for problem in error.problems]
             continue
-        for found in _entries(value, where, "", None):
+        for found in _entries(value, "", None):
             if isinstance(found, Problem):
-                problems.append(found)
+                problems.append(_placed(found, where, found.path))
             else:
                 entries.append(found)
     if problems:
@@ -142,10 +142,10 @@ class Pool:
 
 
 def _pieces(body: bytes) -> list[tuple[str, bytes]]:
-    """The JSON texts of a body, each with the beginning of its paths."""
+    """The JSON texts of a body, each with its place in it."""
     lines = [(number, line) for number, line in enumerate(body.split(b"\n"), start=1) if line.strip()]
     if len(lines) > 1 and (_is_object(lines[0][1]) or all(_looks_whole(line) for _, line in lines)):
-        return [(f"line {number}: ", line) for number, line in lines]
+        return [(f"line {number}", line) for number, line in lines]
     return [("", body)]
 
 
@@ -160,46 +160,52 @@ def _is_object(line: bytes) -> bool:
         return False
 
 
-def _entries(value: object, where: str, path: str, url: str | None) -> Iterator[Entry | Problem]:
+def _placed(problem: Problem, where: str, path: str) -> Problem:
+    return Problem(problem.code, ": ".join(part for part in (where, path) if part), problem.text)
+
+
+def _entries(value: object, path: str, url: str | None) -> Iterator[Entry | Problem]:
     """The resources in a value; ``path`` is where it stands in its Bundle."""
     kind = value.get("resourceType") if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping):
-        yield Problem("structure", where + path, "is not a JSON object")
+        yield Problem("structure", path, "is not a JSON object")
     elif not isinstance(kind, str) or not _TYPE.fullmatch(kind):
-        yield Problem("structure", f"{where}{path}{'.' if path else ''}resourceType", "is missing or no resource type")
+        yield Problem("structure", f"{path}.resourceType".removeprefix("."), "is missing or no resource type")
     elif kind == "Bundle":
-        yield from _bundle(value, where, path or "Bundle")
+        yield from _bundle(value, path or kind)
     else:
-        yield from _entry(value, kind, where, path or kind, url)
+        yield from _entry(value, kind, path or kind, url)
 
 
-def _bundle(bundle: JsonObject, where: str, path: str) -> Iterator[Entry | Problem]:
+def _bundle(bundle: JsonObject, path: str) -> Iterator[Entry | Problem]:
     listed = bundle.get("entry", [])
     if not isinstance(listed, list):
-        yield Problem("structure", f"{where}{path}.entry", "is not an array")
+        yield Problem("structure", f"{path}.entry", "is not an array")
         return
     for number, entry in enumerate(listed):
         if not isinstance(entry, Mapping):
-            yield Problem("structure", f"{where}{path}.entry[{number}]", "is not a JSON object")
+            yield Problem("structure", f"{path}.entry[{number}]", "is not a JSON object")
         elif "resource" in entry:
-            yield from _entries(entry["resource"], where, f"{path}.entry[{number}].resource", text(entry, "fullUrl"))
+            yield from _entries(entry["resource"], f"{path}.entry[{number}].resource", text(entry, "fullUrl"))
 
 
-def _entry(resource: JsonObject, kind: str, where: str, path: str, url: str | None) -> Iterator[Entry | Problem]:
+def _entry(resource: JsonObject, kind: str, path: str, url: str | None) -> Iterator[Entry | Problem]:
     """The resource with an id: its own, or the UUID under which a Bundle calls it."""
     urn = _URN.fullmatch(url or "")
     if "id" not in resource and urn is not None:
         resource = {**resource, "id": urn[1]}
-    problems = list(administration.problems(resource)) if kind == administration.TYPE else []
-    if kind == administration.TYPE and "id" not in resource:
-        problems.append(Problem("required", f"{kind}.id", "is missing, so there is no name for the dose"))
     id_ = resource.get("id")
-    if kind != administration.TYPE and id_ is not None and not (isinstance(id_, str) and is_id(id_)):
+    problems: list[Problem] = []
+    if kind == administration.TYPE:
+        problems += administration.problems(resource)
+        if "id" not in resource:
+            problems.append(Problem("required", f"{kind}.id", "is missing, so there is no name for the dose"))
+    elif "id" in resource and not (isinstance(id_, str) and is_id(id_)):
         problems.append(Problem("value", f"{kind}.id", "is not 1 to 64 letters, digits, '-' and '.'"))
     for problem in problems:
-        yield Problem(problem.code, where + path + problem.path.removeprefix(kind), problem.text)
+        yield Problem(problem.code, path + problem.path.removeprefix(kind), problem.text)
     if not problems:
-        yield Entry(resource, url)
+        yield Entry(resource, url if url is not None and ":" in url else None)
 
 
 def _base(entry: Entry) -> str | None:
