@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from lifecycle import (
     MONDAY,
     NOW,
@@ -26,9 +27,9 @@ from afterdose.core.care import (
 from afterdose.core.dose import Family, ProductKind
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Outcome, Reason
-import pytest
-from builders import a_drug, (
+from builders import (
     a_dose,
+    a_drug,
     a_snapshot,
     local,
     verdict_of,
