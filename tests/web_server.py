@@ -12,14 +12,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flask import Flask
+from flask.testing import FlaskClient
+from prometheus_client import CollectorRegistry
 
 from afterdose import logs
 from afterdose.settings import Settings, load_settings
 from afterdose.store.migrate import migrate
+from afterdose.store.store import Store, open_store
+from afterdose.web.app import create_app
 from afterdose.web.build import wsgi_app
+from afterdose.web.metrics import WebMetrics
+from afterdose.web.services import WebServices
 from afterdose.web.serving import serve
 from servers import free_port
 
@@ -78,6 +85,40 @@ def write_settings(folder: Path, *, port: int = 8080, processes: int = 1) -> Pat
     return path
 
 
+@dataclass(frozen=True)
+class Web:
+    """The application in this process, and what is behind it."""
+
+    client: FlaskClient
+    store: Store
+    app: Flask
+
+    def counted(self, line: str) -> bool:
+        """Whether the metrics hold this line."""
+        answer = self.client.get("/metrics", headers={"Authorization": f"Bearer {OPERATIONS}"})
+        return f"\n{line}\n" in answer.text
+
+
+@contextmanager
+def open_web(folder: Path, settings: Settings | None = None) -> Iterator[Web]:
+    """The application over a real SQLite store, without a socket."""
+    settings = settings or load_settings(write_settings(folder), {})
+    store = open_store(settings.database, clock=_now)
+    services = WebServices(
+        settings=settings,
+        submit=store.committer.submit,
+        quarantine=store.quarantine,
+        clock=_now,
+        checks={"database": store.check_schema},
+        metrics=WebMetrics(CollectorRegistry(), lambda: {"afterdose_agenda_due": store.agenda.due_count(_now())}),
+    )
+    app = create_app(services)
+    try:
+        yield Web(app.test_client(), store, app)
+    finally:
+        store.close()
+
+
 @contextmanager
 def start_web(folder: Path, *, processes: int = 1) -> Iterator[RunningWeb]:
     """Serve for one `with` block; afterwards the server is told to stop and waited for."""
@@ -107,6 +148,10 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Pat
         except OSError:
             time.sleep(0.05)
     raise RuntimeError(f"the web server did not start:\n{log.read_text()[-4000:]}")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _settings() -> Settings:

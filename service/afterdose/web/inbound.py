@@ -82,7 +82,7 @@ class _Door:
         """Every other URL below /fhir."""
         if other.partition("/")[0] == administration.TYPE:
             raise MethodNotAllowed(valid_methods=["DELETE", "POST", "PUT"])
-        raise BadInput(Problem("not-supported", "", "only MedicationAdministration is taken here"), status=404)
+        raise BadInput(Problem("not-found", "", "only MedicationAdministration is taken here"), status=404)
 
     def _receive(self, body: bytes, resource_id: str | None) -> Reception:
         deleted = request.headers.get(MEDPLUM_DELETED)
@@ -90,7 +90,7 @@ class _Door:
             return receive(body, current_origin(), expected_id=resource_id)
         type_, _, deleted_id = deleted.partition("/")
         if type_ != administration.TYPE:
-            raise BadInput(Problem("not-supported", "", "only MedicationAdministration is taken here"), status=404)
+            raise BadInput(Problem("not-found", "", "only MedicationAdministration is taken here"), status=404)
         if body.strip() != b"{}" or resource_id not in (None, deleted_id):
             raise BadInput(Problem("invalid", "", f"{MEDPLUM_DELETED} contradicts the rest of the request"))
         return Reception(None, (Entry(deletion(current_origin(), deleted_id)),))

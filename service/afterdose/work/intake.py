@@ -72,6 +72,8 @@ def receive(body: bytes, origin: Origin, *, via: Via = "push", expected_id: str 
     Raises BadInput where nothing of the body can be kept: it is not strict FHIR JSON, no such resource, or a Bundle
     in which everything meant for us is wrong.
     """
+    if body.lstrip()[:1] == b"[":
+        raise BadInput(Problem("structure", "", "the body is an array and no resource"))
     resource = strict_json.loads(body)
     if isinstance(resource, dict) and resource.get("resourceType") == "Bundle" and expected_id is None:
         return _bundle(resource, origin, via)
