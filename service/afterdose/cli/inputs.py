@@ -20,7 +20,8 @@ FILES = click.argument("files", metavar="FILE...", nargs=-1, required=True, type
 
 def name_of(file: BinaryIO) -> str:
     """How a file is called in messages."""
-    return "standard input" if file.name == "<stdin>" else str(file.name)
+    name = getattr(file, "name", "<stdin>")
+    return "standard input" if name == "<stdin>" else str(name)
 
 
 def bytes_of(file: BinaryIO) -> bytes:
