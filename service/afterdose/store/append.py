@@ -6,16 +6,19 @@ database is asked.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from hashlib import blake2b, sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 
 from afterdose.store.rows import AgendaEntry, Arrival, Receipt
 from afterdose.store.schema import instant_text, patient_key
+
+_T = TypeVar("_T")
 
 ARRIVED = "facts"
 """The reason code of a patient about whom something was received."""
@@ -111,22 +114,27 @@ def _after(arrival: Arrival, content_hash: str, before: Latest | None, place: in
     return Latest(arrival.version, content_hash, arrival.interaction, arrival.via, patient, concerned, place=place)
 
 
-# --- SQLite: many short statements cost nothing, there is no server to ask
+# --- SQLite: one statement a step for the whole group too, because the driver hands Python's lock round at each
 
-_LATEST = """
-SELECT seq, version, content_hash, interaction, via, patient FROM facts
-WHERE source = ? AND resource_id = ? ORDER BY seq DESC LIMIT 1
-"""
+_LATEST = (
+    """
+SELECT facts.source, facts.resource_id, facts.seq, version, content_hash, interaction, via, patient
+FROM (VALUES """,
+    "(?, ?)",
+    """) AS wanted
+JOIN facts ON facts.seq = (
+  SELECT max(seq) FROM facts AS each WHERE each.source = wanted.column1 AND each.resource_id = wanted.column2)
+""",
+)
 _CONCERNED = "SELECT DISTINCT target, patient FROM facts WHERE source = ? AND resource_id = ?"
-_INSERT = """
+_INSERT = (
+    """
 INSERT INTO facts (source, resource_id, target, patient, interaction, via, version, last_updated, content_hash,
-  received_at, raw, seq)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_PUT = """
-INSERT INTO agenda (target, patient, seq, due_at, first_due_at, reasons, attempts, fence)
-VALUES (?, ?, 1, ?, ?, ?, 0, 0)
-"""
+  received_at, raw)
+VALUES """,
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "",
+)
 _ON_CONFLICT = """
 ON CONFLICT (target, patient) DO UPDATE SET
   seq = agenda.seq + 1,
@@ -137,7 +145,15 @@ ON CONFLICT (target, patient) DO UPDATE SET
     ELSE ltrim(agenda.reasons || ' ' || excluded.reasons) END,
   parked = NULL
 """
-_PUT_ALL = "".join((_PUT, _ON_CONFLICT))
+_PUT = (
+    """
+INSERT INTO agenda (target, patient, seq, due_at, first_due_at, reasons, attempts, fence)
+VALUES """,
+    "(?, ?, 1, ?, ?, ?, 0, 0)",
+    _ON_CONFLICT,
+)
+_ROWS = 500
+"""Rows in one statement: SQLite takes 32,766 parameters."""
 
 
 def append_sqlite(
@@ -151,36 +167,54 @@ def append_sqlite(
     if not decided.new:
         return decided.receipts(())
     moment = instant_text(now)
-    first = connection.execute("SELECT coalesce(max(seq), 0) + 1 FROM facts").fetchone()[0]
-    connection.executemany(_INSERT, [_row(first + i, fact, moment) for i, fact in enumerate(decided.new)])
-    connection.executemany(
-        _PUT_ALL,
-        [(target, patient, moment, moment, ARRIVED) for target, patient in decided.due if (target, patient) != spare],
-    )
-    return decided.receipts(range(first, first + len(decided.new)))
+    seqs: list[int] = []
+    for rows in _parts([_row(fact, moment) for fact in decided.new]):
+        last = _execute(connection, _INSERT, rows).lastrowid or 0
+        seqs += range(last - len(rows) + 1, last + 1)  # nobody else writes, so the numbers follow each other
+    due = [(target, patient, moment, moment, ARRIVED) for target, patient in decided.due if (target, patient) != spare]
+    for rows in _parts(due):
+        _execute(connection, _PUT, rows)
+    return decided.receipts(seqs)
 
 
 def put_sqlite(connection: sqlite3.Connection, entries: Iterable[AgendaEntry]) -> None:
     """Put patients on the agenda inside the caller's transaction."""
     moments = ((entry, instant_text(entry.due_at)) for entry in entries)
-    connection.executemany(_PUT_ALL, [(entry.target, entry.patient, at, at, entry.reason) for entry, at in moments])
+    for rows in _parts([(entry.target, entry.patient, at, at, entry.reason) for entry, at in moments]):
+        _execute(connection, _PUT, rows)
 
 
 def _latest_sqlite(connection: sqlite3.Connection, arrivals: Iterable[Arrival]) -> dict[tuple[str, str], Latest]:
     found: dict[tuple[str, str], Latest] = {}
-    for administration in {(arrival.source, arrival.resource_id) for arrival in arrivals}:
-        row = connection.execute(_LATEST, administration).fetchone()
-        if row is not None:
+    for administrations in _parts(list({(arrival.source, arrival.resource_id) for arrival in arrivals})):
+        for source, resource_id, *row in _execute(connection, _LATEST, administrations).fetchall():
+            administration = (source, resource_id)
             named = connection.execute(_CONCERNED, administration).fetchall()
             found[administration] = _latest(administration, row, named)
     return found
 
 
-def _row(seq: int, fact: NewFact, moment: str) -> tuple[object, ...]:
+def _execute(
+    connection: sqlite3.Connection, statement: tuple[str, str, str], rows: Sequence[Sequence[object]]
+) -> sqlite3.Cursor:
+    return connection.execute(_of_rows(statement, len(rows)), [value for row in rows for value in row])
+
+
+@cache
+def _of_rows(statement: tuple[str, str, str], count: int) -> str:
+    beginning, row, end = statement
+    return "".join((beginning, ", ".join([row] * count), end))
+
+
+def _parts(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    return (rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS))
+
+
+def _row(fact: NewFact, moment: str) -> tuple[object, ...]:
     a = fact.arrival
     last_updated = instant_text(a.last_updated) if a.last_updated is not None else None
     head = (a.source, a.resource_id, a.target, fact.patient, a.interaction, a.via, a.version)
-    return (*head, last_updated, fact.content_hash, moment, a.raw, seq)
+    return (*head, last_updated, fact.content_hash, moment, a.raw)
 
 
 def _latest(administration: tuple[str, str], row: Sequence[Any], named: Iterable[Sequence[Any]]) -> Latest:

@@ -8,9 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from afterdose.core.care import ArtifactKey, ArtifactKind, Standing
+from afterdose.store.audit import append_entries
 from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence, check_owner
-from afterdose.store.rows import Claim, LedgerRow
+from afterdose.store.rows import AuditEntry, Claim, LedgerRow
 from afterdose.store.schema import ledger
 from afterdose.store.upsert import upsert
 
@@ -32,10 +33,10 @@ class Ledger:
         with self._database.reading() as connection:
             return [_row(row) for row in connection.execute(chosen).mappings()]
 
-    def record(self, claim: Claim, rows: Sequence[LedgerRow]) -> None:
+    def record(self, claim: Claim, rows: Sequence[LedgerRow], audit: Sequence[AuditEntry] = ()) -> None:
         """Store how artifacts stand now: what is about to be written before its first byte leaves, and what came of it.
 
-        All rows in one transaction. Raises LeaseLost.
+        All rows, and what the audit trail has to say of them, in one transaction. Raises LeaseLost.
         """
         for row in rows:
             check_owner(claim, row.target, row.patient)
@@ -43,6 +44,7 @@ class Ledger:
         with self._database.writing() as connection:
             check_fence(connection, claim)
             upsert(connection, ledger, [_columns(replace(row, updated_at=now)) for row in rows])
+            append_entries(connection, audit, now)
 
 
 def _columns(row: LedgerRow) -> dict[str, object]:
