@@ -190,12 +190,31 @@ def test_a_dose_entered_in_error_takes_plan_and_proposal_back(
     assert not ehr.plans("draft", "active")
 
 
+@pytest.mark.parametrize("ehr", ["sandbox"], indirect=True)  # HAPI deletes nothing that a plan refers to
 def test_a_deleted_dose_takes_plan_and_proposal_back(ehr: Ehr, service: RunningService, ended: datetime) -> None:
     dose = ehr.put(ehr.dose(new_id(), ended))
     eventually(ehr.plans)
     ehr.delete("MedicationAdministration", dose["id"])
 
     eventually(lambda: ehr.appointments("cancelled") and ehr.plans("entered-in-error"))
+
+
+def test_an_announced_deletion_that_the_ehr_does_not_confirm_changes_nothing(
+    ehr: Ehr, service: RunningService, ended: datetime
+) -> None:
+    dose = ehr.put(ehr.dose(new_id(), ended))
+    plan = eventually(ehr.plans)[0]
+
+    answer = requests.delete(
+        f"{service.fhir}/MedicationAdministration/{dose['id']}",
+        headers={"Authorization": f"Bearer {service.token}"},
+        timeout=10,
+    )
+
+    assert answer.status_code in (200, 204)
+    eventually(lambda: len((decided(service, dose) or {}).get("versions", [])) >= 3)
+    assert decided(service, dose)["outcome"] == "planned"
+    assert ehr.read(f"CarePlan/{plan['id']}")["meta"]["versionId"] == plan["meta"]["versionId"]
 
 
 def test_the_same_delivery_again_changes_nothing(ehr: Ehr, service: RunningService, ended: datetime) -> None:

@@ -22,7 +22,7 @@ from afterdose.ehr.wire import TransactionEntry, identifier_query
 from afterdose.fhir import conform
 from afterdose.fhir.encode import RESOURCE_TYPE
 from afterdose.fhir.profile_rules import ProfileRules
-from afterdose.store.rows import Claim, LedgerRow
+from afterdose.store.rows import AuditEntry, Claim, LedgerRow
 from afterdose.store.store import Store
 from afterdose.work.drafts import Draft, References, Resource, placeholder
 from afterdose.work.merge import Merged, merge, settle, still_ours
@@ -234,6 +234,7 @@ class Delivery:
         except EhrConflict as conflict:
             raise StandsOtherwise from conflict
         except EhrRefused as refused:
+            self.keep(write.row, audit=[self._audited(write.row, f"refused {refused.code or refused.status}")])
             self.refusals.append(Refusal(key=write.draft.key, reason=Reason.EHR_REFUSED, code=refused.code))
             return
         self._record([(write, done)])
@@ -276,11 +277,11 @@ class Delivery:
             )
             intended.append(replace(write, row=row))
         self._hold()
-        self.keep(*(write.row for write in intended))
+        self.keep(*(write.row for write in intended), audit=[self._audited(write.row, "begun") for write in intended])
         return intended
 
     def _record(self, done: Sequence[tuple[_Write, Written]]) -> None:
-        rows = []
+        rows, entries = [], []
         for write, written in done:
             resource: Any = written.resource
             sent = write.row.elements["sent"]
@@ -301,12 +302,25 @@ class Delivery:
                     updated_at=self._clock(),
                 )
             )
+            entries.append(self._audited(rows[-1], "done" if fresh else "found", created=write.row.ehr_id is None))
         if rows:
-            self.keep(*rows)
+            self.keep(*rows, audit=entries)
 
-    def keep(self, *rows: LedgerRow) -> None:
-        """Commit ledger rows under the claim. Raises LeaseLost."""
-        self._store.ledger.record(self._claim, rows)
+    def _audited(self, row: LedgerRow, outcome: str, *, created: bool | None = None) -> AuditEntry:
+        """The audit trail's entry for a write: before it is sent, and when its answer is known."""
+        return AuditEntry(
+            actor="afterdose",
+            action="C" if (row.ehr_id is None if created is None else created) else "U",
+            entity_type=row.resource_type,
+            entity_id=row.ehr_id or str(row.identifier),
+            outcome=outcome,
+            target=row.target,
+            patient=row.patient,
+        )
+
+    def keep(self, *rows: LedgerRow, audit: Sequence[AuditEntry] = ()) -> None:
+        """Commit ledger rows, and what the audit trail has to say of them, under the claim. Raises LeaseLost."""
+        self._store.ledger.record(self._claim, rows, audit)
         self.rows.update({row.key: row for row in rows})
 
 
