@@ -88,6 +88,12 @@ class Pool:
                 self._by_type[str(resource["resourceType"])].append(resource)
         for resource in self._by_name.values():
             self._by_type[str(resource["resourceType"])].append(resource)
+        self._by_patient: dict[tuple[str, str], list[JsonObject]] = defaultdict(list)
+        for type_ in ("Condition", "Observation"):
+            for resource in self._by_type[type_]:
+                whose = patient_id(reference(resource, "subject"), base_url="")
+                if whose is not None:
+                    self._by_patient[type_, whose].append(resource)
 
     def all(self, type_: str) -> Iterator[JsonObject]:
         """Every resource of a type, each once."""
@@ -116,7 +122,7 @@ class Pool:
             medication=self.find(related.medication, "Medication"),
             patient=self._by_name.get(f"Patient/{subject}"),
             locations=self._found(places, *_PLACES),
-            conditions=[one for one in self._about(subject, "Condition") if not _is_resolved(one)],
+            conditions=[one for one in self._by_patient["Condition", subject or ""] if not _is_resolved(one)],
             reasons=self._found(reasons, "Condition"),
             weight=self._weight(subject, codes, zone, until),
         )
@@ -125,16 +131,11 @@ class Pool:
         found = (self.find(ref, *types) for ref in dict.fromkeys(refs))
         return [resource for resource in found if resource is not None]
 
-    def _about(self, patient: str | None, type_: str) -> Iterator[JsonObject]:
-        for resource in self.all(type_) if patient is not None else ():
-            if patient_id(reference(resource, "subject"), base_url="") == patient:
-                yield resource
-
     def _weight(self, patient: str | None, codes: Codes, zone: ZoneInfo, until: datetime) -> JsonObject | None:
         wanted = frozenset(codes.outbound.get("body-weight", ()))
         measured = [
             (when, one)
-            for one in self._about(patient, "Observation")
+            for one in self._by_patient["Observation", patient or ""]
             if wanted.intersection(codings(member(one, "code"))) and text(one, "status") in _SETTLED
             if (when := effective(one, zone)[0].start) is not None and when <= until
         ]
