@@ -36,7 +36,8 @@ def directory(data_dir: Path) -> Path:
 def begin_at_zero(shared: Path) -> None:
     """Empty the directory; to be called once, before the first process counts."""
     shutil.rmtree(shared, ignore_errors=True)
-    shared.mkdir(mode=0o700, parents=True)
+    shared.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shared.mkdir(mode=0o700)
 
 
 def share_counters(shared: Path) -> None:

@@ -1,0 +1,72 @@
+"""The server as it is started: several processes, one set of counters, and an end that finishes what was begun."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+from pathlib import Path
+
+from web_server import BODY_SECONDS, OPERATIONS, START_SECONDS, TOKEN, RunningWeb, start_web
+
+DOSE = {
+    "resourceType": "MedicationAdministration",
+    "id": "d1",
+    "status": "completed",
+    "medicationCodeableConcept": {"text": "x"},
+    "subject": {"reference": "Patient/p1"},
+    "effectiveDateTime": "2026-01-05T10:00:00Z",
+}
+
+
+def call(web: RunningWeb, method: str, path: str, body: bytes | None = None, token: str = TOKEN) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text
+
+
+def test_the_counters_of_all_processes_are_added_up(tmp_path: Path) -> None:
+    with start_web(tmp_path, processes=2) as web:
+        for number in range(20):
+            assert call(web, "POST", "/fhir", json.dumps(DOSE | {"id": f"d{number}"}).encode())[0] == 200
+
+        for _ in range(5):
+            status, text = call(web, "GET", "/metrics", token=OPERATIONS)
+            assert status == 200
+            counted = re.search(r'^afterdose_events_total\{.*repeated="no".*\} (\d+)', text, re.MULTILINE)
+            assert counted is not None
+            assert int(counted[1]) == 20
+            assert "\nafterdose_agenda_due 1.0\n" in text
+
+
+def test_a_request_that_has_begun_is_finished_before_the_server_ends(tmp_path: Path) -> None:
+    body = json.dumps(DOSE).encode()
+    head = f"POST /fhir HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/fhir+json\r\n"
+    with start_web(tmp_path) as web:
+        with socket.create_connection(("127.0.0.1", web.port), timeout=BODY_SECONDS) as sender:
+            sender.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:40])
+            web.process.send_signal(signal.SIGTERM)
+            sender.sendall(body[40:])
+            answer = sender.recv(65_536)
+
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert web.process.wait(START_SECONDS) == 0
+
+
+def test_headers_that_never_end_are_not_waited_for(tmp_path: Path) -> None:
+    with start_web(tmp_path) as web, socket.create_connection(("127.0.0.1", web.port), timeout=10) as sender:
+        sender.sendall(b"POST /fhir HTTP/1.1\r\nHost: x\r\n")
+
+        answer = sender.recv(1000)
+
+    assert answer == b"" or b" 408 " in answer
+
+
+def test_the_database_and_the_counters_are_for_the_owner_only(tmp_path: Path) -> None:
+    with start_web(tmp_path) as web:
+        assert (web.settings.data_dir / "metrics").stat().st_mode & 0o077 == 0
+        assert (tmp_path / "afterdose.db").stat().st_mode & 0o077 == 0
