@@ -100,7 +100,7 @@ def _verdict(case: Case, cases: Sequence[Case], snapshot: Snapshot) -> DoseVerdi
         return verdict
     if case.assessment.eligibility is Eligibility.NOT_ELIGIBLE:
         return replace(verdict, outcome=Outcome.NOT_ELIGIBLE)
-    next_dose = next_after(session.anchor, _doses(case, cases, snapshot)) if session.anchor else None
+    next_dose = next_after(session.anchor, _doses(cases, snapshot)) if session.anchor else None
     window = _window(case, next_dose, snapshot)
     if not case.eligible or window is None or member is None:
         return replace(verdict, outcome=Outcome.REVIEW, window=window)
@@ -132,14 +132,10 @@ def _window(case: Case, next_dose: NextDose | None, snapshot: Snapshot) -> Windo
     return None
 
 
-def _doses(case: Case | None, cases: Iterable[Case], snapshot: Snapshot) -> list[NextDose]:
-    """Every other dose, given or announced, of whatever family. An announced one that was given is one dose."""
+def _doses(cases: Iterable[Case], snapshot: Snapshot) -> list[NextDose]:
+    """Every dose, given or announced, of whatever family. An announced one that was given is one dose."""
     others = [other for other in cases if other.session.given]
-    given = [
-        NextDose(other.session.start, PlannedKind.GIVEN)
-        for other in others
-        if other is not case and other.session.start is not None
-    ]
+    given = [NextDose(other.session.start, PlannedKind.GIVEN) for other in others if other.session.start is not None]
     planned = [
         NextDose(dose.at, PlannedKind.PLANNED)
         for dose in snapshot.planned
@@ -172,7 +168,7 @@ def _session(
         heard_at=session.heard_at,
         window=window,
         next_dose=next_dose,
-        dosing_days=frozenset(local_day(dose.at, clinic) for dose in _doses(None, cases, snapshot)),
+        dosing_days=frozenset(local_day(dose.at, clinic) for dose in _doses(cases, snapshot)),
     )
     if theirs := standings.visit(member.session_id):
         return booked(occasion, theirs.start, theirs.end, case.rules, clinic)

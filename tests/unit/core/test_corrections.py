@@ -161,3 +161,9 @@ def test_a_dose_that_turns_out_to_be_of_the_other_drug_takes_its_course_along() 
     care = decide(with_doses(written(a_snapshot(MONDAY)), other), NOW)
     assert [(plan.key.subject, plan.family) for plan in care.plans] == [(course_of("mon"), Family.ESKETAMINE)]
     assert cancellations(care) == []
+
+
+def test_a_review_stays_open_while_its_dose_waits() -> None:
+    snapshot = written(a_snapshot(replace(MONDAY, status="stopped")))
+    care = decide(with_doses(snapshot, replace(MONDAY, status="in-progress")), NOW)
+    assert (verdict_of(care, "mon").outcome, care.tasks, care.reviews) == (Outcome.WAITING, (), ())

@@ -106,3 +106,10 @@ def test_part_of_ties_administrations_that_lie_further_apart() -> None:
     child = a_dose("2026-01-05 16:00", id="child", mg="10", part_of=("MedicationAdministration/parent",))
     assert len(decide(a_snapshot(parent, child), NOW).verdicts) == 1
     assert len(decide(a_snapshot(parent, replace(child, part_of=("Procedure/parent",))), NOW).verdicts) == 2
+
+
+def test_on_a_split_the_founder_keeps_the_session_also_when_it_was_the_founder_that_moved() -> None:
+    together = written(a_snapshot(a_dose(id="a", mg="20"), a_dose("2026-01-05 11:00", id="b", mg="10")))
+    care = decide(with_doses(together, a_dose("2026-01-15 10:00", id="a")), NOW)
+    assert verdict_of(care, "a").session_id == session_of("a")
+    assert verdict_of(care, "b").session_id == session_of("b")

@@ -34,7 +34,7 @@ def any_dose(draw: st.DrawFn, number: int) -> Dose:
     dose = a_dose(
         start,
         id=f"dose-{number}",
-        source=draw(st.sampled_from(["ehr", "ehr", "pumps"])),
+        source="pumps" if number == 2 else "ehr",
         minutes=minutes,
         heard=start + timedelta(minutes=draw(st.sampled_from([-60, 5, 45, 60 * 80, 60 * 24 * 9]))),
         family=draw(st.sampled_from([Family.KETAMINE, Family.KETAMINE, Family.ESKETAMINE, None])),
