@@ -93,7 +93,8 @@ def _as_given(
         moment = verdict.anchor or verdict.start or latest
         then = [dose for dose in heard if dose.key in verdict.administrations or _began(dose, moment)]
         later = [dose for other in care.verdicts if (dose := _later(other, moment, heard)) is not None]
-        decided = decide(_snapshot(patient, then, [*planned, *later], site), moment)
+        following = sorted(later, key=lambda dose: dose.at)[:1]  # only the next dose cuts a window
+        decided = decide(_snapshot(patient, then, [*planned, *following], site), moment)
         verdicts += [one for one in decided.verdicts if verdict.founder in one.administrations]
     return Preview(patient=patient, verdicts=_ordered(verdicts), care=care)
 
