@@ -25,18 +25,18 @@ def attribute(plan: DesiredPlan, delivery: Delivery, head: Letterhead, *, now: d
     state = _state(plan, delivery)
     written, begun = _earlier(plan, delivery)
     if begun is not None and _found(begun, plan, delivery):
-        delivery.keep(replace(begun, standing=Standing.WRITTEN, attempts=0))
+        delivery.journal.keep(replace(begun, standing=Standing.WRITTEN, attempts=0))
         written, begun = _earlier(plan, delivery)
     before = written.elements if written is not None else {}
     changed = [key for key, wanted in state.items() if before.get(str(key)) != wanted]
     if not changed:
         return
-    row = begun or delivery.new_row(
+    row = begun or delivery.journal.new_row(
         ArtifactKey(ArtifactKind.PROVENANCE, plan.key.subject, written.key.generation + 1 if written else 0)
     )
     told = {str(key): wanted for key, wanted in state.items()}
     row = replace(row, elements=told, attempts=row.attempts + 1, sent_at=now)
-    references = delivery.references()
+    references = delivery.journal.references()
     resource = provenance(
         row.key,
         targets=tuple(references[key] for key in changed),
@@ -44,19 +44,19 @@ def attribute(plan: DesiredPlan, delivery: Delivery, head: Letterhead, *, now: d
         recorded=now,
         head=head,
     )
-    delivery.keep(row)
+    delivery.journal.keep(row)
     try:
         made = delivery.client.create(resource, if_none_exist=None)
     except (EhrRefused, EhrConflict, EhrGone) as refused:
-        delivery.keep(replace(row, standing=Standing.WRITTEN, ehr_status=refused.code, attempts=0))
+        delivery.journal.keep(replace(row, standing=Standing.WRITTEN, ehr_status=refused.code, attempts=0))
         return
-    delivery.keep(replace(row, standing=Standing.WRITTEN, ehr_id=made.id, etag=made.etag, attempts=0))
+    delivery.journal.keep(replace(row, standing=Standing.WRITTEN, ehr_id=made.id, etag=made.etag, attempts=0))
 
 
 def _state(plan: DesiredPlan, delivery: Delivery) -> Mapping[ArtifactKey, str | None]:
-    references = delivery.references()
+    references = delivery.journal.references()
     keys = (plan.key, *(appointment.key for appointment in plan.appointments))
-    return {key: delivery.rows[key].desired_hash for key in keys if key in references}
+    return {key: delivery.journal.rows[key].desired_hash for key in keys if key in references}
 
 
 def _earlier(plan: DesiredPlan, delivery: Delivery) -> tuple[LedgerRow | None, LedgerRow | None]:
@@ -64,7 +64,7 @@ def _earlier(plan: DesiredPlan, delivery: Delivery) -> tuple[LedgerRow | None, L
     rows = sorted(
         (
             row
-            for key, row in delivery.rows.items()
+            for key, row in delivery.journal.rows.items()
             if key.kind is ArtifactKind.PROVENANCE and key.subject == plan.key.subject
         ),
         key=lambda row: row.key.generation,
@@ -76,7 +76,7 @@ def _earlier(plan: DesiredPlan, delivery: Delivery) -> tuple[LedgerRow | None, L
 
 def _found(begun: LedgerRow, plan: DesiredPlan, delivery: Delivery) -> bool:
     """Whether the EHR has the Provenance whose sending had no sure answer."""
-    target = delivery.references().get(plan.key)
+    target = delivery.journal.references().get(plan.key)
     if target is None:
         return False
     found: list[dict[str, Any]] = list(delivery.client.search("Provenance", {"target": target}))

@@ -9,23 +9,20 @@ changed; where a person was faster, the decision is made anew.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from afterdose.core.care import ArtifactKey, Standing
-from afterdose.core.errors import EhrConflict, EhrError, EhrGone, EhrRefused, Problem
-from afterdose.core.identity import artifact_id
+from afterdose.core.errors import EhrConflict, EhrGone, EhrRefused, Problem
 from afterdose.core.reasons import Reason
 from afterdose.ehr.answers import Found, Written
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.wire import TransactionEntry, identifier_query
 from afterdose.fhir import conform
-from afterdose.fhir.encode import RESOURCE_TYPE
 from afterdose.fhir.profile_rules import ProfileRules
-from afterdose.store.rows import AuditEntry, Claim, LedgerRow
-from afterdose.store.store import Store
-from afterdose.work.drafts import Draft, References, Resource, placeholder
-from afterdose.work.merge import Merged, merge, settle, still_ours
+from afterdose.store.rows import LedgerRow
+from afterdose.work.drafts import Draft, Resource, placeholder
+from afterdose.work.journal import Journal, Write
+from afterdose.work.merge import merge, still_ours
 from afterdose.work.observe import sight
 
 _HANDS_OFF = frozenset({Standing.TAKEN_OVER, Standing.REMOVED_BY_PERSON})
@@ -44,38 +41,23 @@ class Refusal:
     code: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Write:
-    """One write that is about to happen."""
-
-    draft: Draft
-    row: LedgerRow
-    merged: Merged
-
-
 class Delivery:
     """The delivery of one patient's drafts under one claim."""
 
     def __init__(
         self,
         *,
-        store: Store,
+        journal: Journal,
         client: EhrClient,
-        claim: Claim,
         hold: Callable[[], None],
         identifier_system: str,
         profiles: Mapping[str, ProfileRules],
-        clock: Callable[[], datetime],
-        rows: Mapping[ArtifactKey, LedgerRow],
     ) -> None:
-        self._store = store
+        self.journal = journal
         self.client = client
-        self._claim = claim
         self._hold = hold
         self._system = identifier_system
         self._profiles = profiles
-        self._clock = clock
-        self.rows = dict(rows)
         self.refusals: list[Refusal] = []
 
     def deliver(self, drafts: Sequence[Draft]) -> None:
@@ -83,44 +65,44 @@ class Delivery:
         pending = [draft for draft in drafts if self._differs(draft)]
         if not pending:
             return
-        writes = [write for draft in pending if (write := self._prepare(draft, pending)) is not None]
-        if len(writes) > 1 and self.client.capabilities().transaction and self._send_together(writes):
-            return
+        if len(pending) > 1 and self.client.capabilities().transaction:
+            self._send_together([write for draft in pending if (write := self._prepared(draft, pending)) is not None])
+        refused = {refusal.key for refusal in self.refusals}
         for draft in pending:
-            write = self._prepare(draft, []) if self._differs(draft) else None
-            if write is not None:
-                self._send(write)
-
-    def references(self) -> References:
-        """How each artifact that is in the EHR can be referred to."""
-        return {
-            key: f"{row.resource_type}/{row.ehr_id}"
-            for key, row in self.rows.items()
-            if row.ehr_id is not None and row.ehr_status is not None
-        }
+            if draft.key not in refused and self._differs(draft):
+                write = self._prepared(draft, [])
+                if write is not None:
+                    self._send(write)
 
     def look(self, keys: Sequence[ArtifactKey]) -> bool:
         """Read artifacts and note how they stand; whether anything was news."""
-        news = [self._read(self.rows[key])[1] for key in keys]
+        news = [self._read(self.journal.rows[key])[1] for key in keys]
         return any(news)
 
     def _differs(self, draft: Draft) -> bool:
-        row = self.rows.get(draft.key)
+        row = self.journal.rows.get(draft.key)
         if row is None:
             return not draft.withdrawn
         if row.standing in _HANDS_OFF:
             return False
         return row.standing is Standing.INTENDED or row.desired_hash != draft.wanted
 
-    def _prepare(self, draft: Draft, together_with: Sequence[Draft]) -> _Write | None:
+    def _prepared(self, draft: Draft, together_with: Sequence[Draft]) -> Write | None:
+        try:
+            return self._prepare(draft, together_with)
+        except EhrRefused as refused:
+            self.refusals.append(Refusal(key=draft.key, reason=Reason.EHR_REFUSED, code=refused.code))
+            return None
+
+    def _prepare(self, draft: Draft, together_with: Sequence[Draft]) -> Write | None:
         """What to send for a draft, or None where there is nothing to send. Reads or searches first as needed."""
-        row = self.rows.get(draft.key) or self.new_row(draft.key)
-        if row.ehr_id is None and row.attempts > 0:
+        row = self.journal.rows.get(draft.key) or self.journal.new_row(draft.key)
+        if row.ehr_id is None and (row.attempts > 0 or not self._conditional(row.resource_type)):
             row = self._find(row)
         if row.ehr_id is None and draft.withdrawn:
-            self.keep(replace(row, standing=Standing.WITHDRAWN, desired_hash=draft.wanted))
+            self.journal.keep(replace(row, standing=Standing.WITHDRAWN, desired_hash=draft.wanted))
             return None
-        references = dict(self.references())
+        references = dict(self.journal.references())
         for other in together_with:
             references.setdefault(other.key, placeholder(other.key))
         wanted = draft.build(references)
@@ -131,17 +113,17 @@ class Delivery:
             found, news = self._read(row)
             if found is None or news:
                 raise StandsOtherwise
-            row = replace(self.rows[draft.key], etag=found.etag)
+            row = replace(self.journal.rows[draft.key], etag=found.etag)
             current = dict(found.resource)
             merged = merge(wanted, current, row.elements.get("owned", {}))
             if not merged.changed:
-                self.keep(replace(row, desired_hash=draft.wanted, standing=self._standing(draft)))
+                self.journal.keep(replace(row, desired_hash=draft.wanted, standing=self._standing(draft)))
                 return None
         if problem := self._flaw(merged.resource, current):
             code = f"{problem.code} {problem.path}"
             self.refusals.append(Refusal(key=draft.key, reason=Reason.CONFORMANCE_FAILED, code=code))
             return None
-        return _Write(draft=draft, row=row, merged=merged)
+        return Write(draft=draft, row=row, merged=merged)
 
     def _flaw(self, resource: Resource, current: Resource) -> Problem | None:
         """What our conformance check finds in what we are about to send and did not stand in the EHR before."""
@@ -154,27 +136,6 @@ class Delivery:
     def _standing(self, draft: Draft) -> Standing:
         return Standing.WITHDRAWN if draft.withdrawn else Standing.WRITTEN
 
-    def new_row(self, key: ArtifactKey) -> LedgerRow:
-        """The ledger row of an artifact that was never thought of before."""
-        return LedgerRow(
-            target=self._claim.target,
-            patient=self._claim.patient,
-            key=key,
-            identifier=artifact_id(key),
-            resource_type=RESOURCE_TYPE[key.kind],
-            ehr_id=None,
-            etag=None,
-            standing=Standing.INTENDED,
-            ehr_status=None,
-            booked=False,
-            was_active=False,
-            desired_hash=None,
-            elements={},
-            sent_at=None,
-            attempts=0,
-            updated_at=self._clock(),
-        )
-
     def _find(self, row: LedgerRow) -> LedgerRow:
         """Look for what an earlier attempt may have written; the oldest where there are several."""
         self._hold()
@@ -186,7 +147,7 @@ class Delivery:
         oldest = min(found, key=lambda resource: str(resource.get("meta", {}).get("lastUpdated", "")))
         sent = row.elements.get("sent", {})
         row = replace(row, ehr_id=str(oldest["id"]), standing=Standing.WRITTEN, elements={"owned": sent, "sent": sent})
-        self.keep(row)
+        self.journal.keep(row)
         return row
 
     def _read(self, row: LedgerRow) -> tuple[Found | None, bool]:
@@ -198,7 +159,7 @@ class Delivery:
             found = self.client.read(row.resource_type, row.ehr_id)
         except EhrGone:
             gone = replace(row, standing=Standing.REMOVED_BY_PERSON, ehr_status=None)
-            self.keep(gone)
+            self.journal.keep(gone)
             return None, gone.standing is not row.standing
         owned, sent = row.elements.get("owned", {}), row.elements.get("sent", {})
         resource = dict(found.resource)
@@ -217,111 +178,61 @@ class Delivery:
         )
         news = (looked.standing, looked.booked, looked.was_active) != (row.standing, row.booked, row.was_active)
         if news or looked.elements != row.elements or looked.ehr_status != row.ehr_status:
-            self.keep(looked)
+            self.journal.keep(looked)
         return found, news
 
-    def _send(self, write: _Write) -> None:
-        write = self._intend([write])[0]
+    def _conditional(self, type_: str) -> bool:
+        """Whether this EHR says that it heeds If-None-Exist."""
+        return self.client.capabilities().conditional_create.get(type_, False)
+
+    def _unless_there(self, row: LedgerRow) -> str | None:
+        """The condition of a create: only where no resource carries our identifier."""
+        if row.ehr_id is not None or not self._conditional(row.resource_type):
+            return None
+        return identifier_query(self._system, str(row.identifier))
+
+    def _send(self, write: Write) -> None:
+        self._hold()
+        write = self.journal.intend([write])[0]
         try:
             if write.row.ehr_id is None:
-                done = self.client.create(
-                    write.merged.resource, if_none_exist=identifier_query(self._system, str(write.row.identifier))
-                )
+                done = self.client.create(write.merged.resource, if_none_exist=self._unless_there(write.row))
             else:
                 done = self.client.update(
                     write.row.resource_type, write.row.ehr_id, write.merged.resource, if_match=write.row.etag
                 )
-        except EhrConflict as conflict:
+        except (EhrConflict, EhrGone) as conflict:
             raise StandsOtherwise from conflict
         except EhrRefused as refused:
-            self.keep(write.row, audit=[self._audited(write.row, f"refused {refused.code or refused.status}")])
+            self.journal.refused(write, refused.code or str(refused.status))
             self.refusals.append(Refusal(key=write.draft.key, reason=Reason.EHR_REFUSED, code=refused.code))
             return
-        self._record([(write, done)])
+        self.journal.record([(write, done)])
         if write.row.ehr_id is None and not done.created:
             raise StandsOtherwise
 
-    def _send_together(self, writes: Sequence[_Write]) -> bool:
-        """One transaction; False where this EHR does not take it as a whole and single writes have to do."""
-        intended = self._intend(writes)
+    def _send_together(self, writes: Sequence[Write]) -> None:
+        """One transaction. What this EHR does not take that way is left to single writes."""
+        if len(writes) < 2:
+            return
+        self._hold()
+        begun = self.journal.intend(writes)
         entries = [
             TransactionEntry(
                 resource=write.merged.resource,
                 full_url=placeholder(write.draft.key) if write.row.ehr_id is None else None,
                 id=write.row.ehr_id,
-                if_none_exist=None
-                if write.row.ehr_id
-                else identifier_query(self._system, str(write.row.identifier)),
+                if_none_exist=self._unless_there(write.row),
                 if_match=write.row.etag,
             )
-            for write in intended
+            for write in begun
         ]
         try:
             results = self.client.transaction(entries)
         except (EhrRefused, EhrConflict, EhrGone):
-            return False
-        pairs = list(zip(intended, results, strict=True))
-        self._record([(write, result) for write, result in pairs if isinstance(result, Written)])
-        return not any(isinstance(result, EhrError) for _, result in pairs)
-
-    def _intend(self, writes: Sequence[_Write]) -> list[_Write]:
-        now = self._clock()
-        intended = []
-        for write in writes:
-            elements = {
-                "owned": write.row.elements.get("owned", {}),
-                "sent": settle(write.merged, write.merged.resource),
-            }
-            row = replace(
-                write.row, attempts=write.row.attempts + 1, sent_at=now, elements=elements, updated_at=now
-            )
-            intended.append(replace(write, row=row))
-        self._hold()
-        self.keep(*(write.row for write in intended), audit=[self._audited(write.row, "begun") for write in intended])
-        return intended
-
-    def _record(self, done: Sequence[tuple[_Write, Written]]) -> None:
-        rows, entries = [], []
-        for write, written in done:
-            resource: Any = written.resource
-            sent = write.row.elements["sent"]
-            owned = settle(write.merged, dict(resource)) if resource is not None else sent
-            fresh = written.created or write.row.ehr_id is not None
-            status = (resource or write.merged.resource).get("status")
-            rows.append(
-                replace(
-                    write.row,
-                    ehr_id=written.id,
-                    etag=written.etag,
-                    standing=self._standing(write.draft),
-                    ehr_status=str(status) if status is not None else "",
-                    was_active=write.row.was_active or status == "active",
-                    desired_hash=write.draft.wanted if fresh else None,
-                    elements={"owned": owned if fresh else sent, "sent": {} if resource is not None else sent},
-                    attempts=0,
-                    updated_at=self._clock(),
-                )
-            )
-            entries.append(self._audited(rows[-1], "done" if fresh else "found", created=write.row.ehr_id is None))
-        if rows:
-            self.keep(*rows, audit=entries)
-
-    def _audited(self, row: LedgerRow, outcome: str, *, created: bool | None = None) -> AuditEntry:
-        """The audit trail's entry for a write: before it is sent, and when its answer is known."""
-        return AuditEntry(
-            actor="afterdose",
-            action="C" if (row.ehr_id is None if created is None else created) else "U",
-            entity_type=row.resource_type,
-            entity_id=row.ehr_id or str(row.identifier),
-            outcome=outcome,
-            target=row.target,
-            patient=row.patient,
-        )
-
-    def keep(self, *rows: LedgerRow, audit: Sequence[AuditEntry] = ()) -> None:
-        """Commit ledger rows, and what the audit trail has to say of them, under the claim. Raises LeaseLost."""
-        self._store.ledger.record(self._claim, rows, audit)
-        self.rows.update({row.key: row for row in rows})
+            return
+        done = [(write, one) for write, one in zip(begun, results, strict=True) if isinstance(one, Written)]
+        self.journal.record(done, settled=len(done) == len(begun))
 
 
 def _same_version(one: str | None, other: str | None) -> bool:

@@ -33,6 +33,7 @@ from afterdose.work.attribution import attribute
 from afterdose.work.deliver import Delivery, Refusal, StandsOtherwise
 from afterdose.work.drafts import drafts
 from afterdose.work.gather import Gatherer
+from afterdose.work.journal import Journal
 from afterdose.work.report import outcome_rows
 
 _ROUNDS = 4
@@ -99,14 +100,11 @@ class Reconciler:
             care = decide(snapshot, now)
             self._remember(claim, care, rows, ())
             delivery = Delivery(
-                store=self._store,
+                journal=Journal(store=self._store, claim=claim, clock=self._clock, rows=rows),
                 client=target.client,
-                claim=claim,
                 hold=hold,
                 identifier_system=self._content.canonicals.identifier_system,
                 profiles=self._content.profiles,
-                clock=self._clock,
-                rows=rows,
             )
             head = self._letterhead(claim, target, snapshot.clinic)
             try:
@@ -119,7 +117,7 @@ class Reconciler:
                 continue
             for plan in care.plans:
                 attribute(plan, delivery, head, now=now)
-            self._remember(claim, care, delivery.rows, delivery.refusals)
+            self._remember(claim, care, delivery.journal.rows, delivery.refusals)
             return Done(next_due_at=care.wake_up, refused=bool(delivery.refusals))
         raise EhrConflict("the resources of one patient kept changing while they were written")
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from afterdose.core.errors import AfterdoseError, EhrConflict, EhrError, EhrUnavailable, LeaseLost, StoreError
+from afterdose.core.errors import EhrConflict, EhrError, EhrRefused, EhrUnavailable, LeaseLost, StoreError
 from afterdose.store.rows import Claim
 from afterdose.store.store import Store
 from afterdose.work.reconcile import Reconciler
@@ -76,10 +76,11 @@ class Worker:
             log.info("lease_lost", attempts=claim.attempts)
         except (EhrUnavailable, EhrConflict) as error:
             self._put_off(claim, error)
+        except EhrRefused as error:
+            log.error("patient_parked", alarm=True, error=error.code or f"http-{error.status}", attempts=claim.attempts)
+            self._store.agenda.park(claim, "ehr-refused")
         except StoreError:
             raise
-        except AfterdoseError as error:
-            self._fail(claim, error)
         except Exception as error:  # noqa: BLE001 - one patient's bug must not stop the others
             self._fail(claim, error)
         return True

@@ -1,0 +1,125 @@
+"""The ledger of one patient during one delivery: what is there, what is begun, what came of it.
+
+Every change is committed under the claim, together with what the audit trail has to say of it, before
+and after a write leaves.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from afterdose.core.care import ArtifactKey, Standing
+from afterdose.core.identity import artifact_id
+from afterdose.ehr.answers import Written
+from afterdose.fhir.encode import RESOURCE_TYPE
+from afterdose.store.rows import AuditEntry, Claim, LedgerRow
+from afterdose.store.store import Store
+from afterdose.work.drafts import Draft, References
+from afterdose.work.merge import Merged, settle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """One write that is about to happen: the draft, its ledger row, and what is sent."""
+
+    draft: Draft
+    row: LedgerRow
+    merged: Merged
+
+
+class Journal:
+    """The ledger rows of the claimed patient, as committed."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        claim: Claim,
+        clock: Callable[[], datetime],
+        rows: Mapping[ArtifactKey, LedgerRow],
+    ) -> None:
+        self._store = store
+        self._claim = claim
+        self._clock = clock
+        self.rows = dict(rows)
+
+    def references(self) -> References:
+        """How each artifact that is in the EHR can be referred to."""
+        return {
+            key: f"{row.resource_type}/{row.ehr_id}"
+            for key, row in self.rows.items()
+            if row.ehr_id is not None and row.ehr_status is not None
+        }
+
+    def new_row(self, key: ArtifactKey) -> LedgerRow:
+        """The row of an artifact that was never thought of before."""
+        return LedgerRow(
+            target=self._claim.target,
+            patient=self._claim.patient,
+            key=key,
+            identifier=artifact_id(key),
+            resource_type=RESOURCE_TYPE[key.kind],
+            standing=Standing.INTENDED,
+        )
+
+    def intend(self, writes: Sequence[Write]) -> list[Write]:
+        """Commit that these writes begin. What is sent is remembered, to know it again should no answer come."""
+        now = self._clock()
+        begun = []
+        for write in writes:
+            memory = {"owned": write.row.elements.get("owned", {}), "sent": settle(write.merged, write.merged.resource)}
+            row = replace(write.row, attempts=write.row.attempts + 1, sent_at=now, elements=memory)
+            begun.append(replace(write, row=row))
+        self.keep(*(write.row for write in begun), audit=[_audited(write.row, "begun") for write in begun])
+        return begun
+
+    def record(self, done: Sequence[tuple[Write, Written]], *, settled: bool = True) -> None:
+        """Commit what the EHR answered. Not ``settled``: look at these artifacts again, their company was refused."""
+        rows, audit = [], []
+        for write, written in done:
+            resource: Any = written.resource
+            sent = write.row.elements["sent"]
+            ours = written.created or write.row.ehr_id is not None
+            status = (resource or write.merged.resource).get("status")
+            rows.append(
+                replace(
+                    write.row,
+                    ehr_id=written.id,
+                    etag=written.etag,
+                    standing=Standing.WITHDRAWN if write.draft.withdrawn else Standing.WRITTEN,
+                    ehr_status=str(status) if status is not None else "",
+                    was_active=write.row.was_active or status == "active",
+                    desired_hash=write.draft.wanted if ours and settled else None,
+                    elements={
+                        "owned": settle(write.merged, dict(resource)) if ours and resource is not None else sent,
+                        "sent": {} if resource is not None else sent,
+                    },
+                    attempts=0,
+                )
+            )
+            audit.append(_audited(rows[-1], "done" if ours else "found", created=write.row.ehr_id is None))
+        if rows:
+            self.keep(*rows, audit=audit)
+
+    def refused(self, write: Write, code: str) -> None:
+        """Commit that the EHR refused a write."""
+        self.keep(write.row, audit=[_audited(write.row, f"refused {code}")])
+
+    def keep(self, *rows: LedgerRow, audit: Sequence[AuditEntry] = ()) -> None:
+        """Commit rows, and what the audit trail has to say of them, under the claim. Raises LeaseLost."""
+        self._store.ledger.record(self._claim, rows, audit)
+        self.rows.update({row.key: row for row in rows})
+
+
+def _audited(row: LedgerRow, outcome: str, *, created: bool | None = None) -> AuditEntry:
+    """The audit trail's entry for a write: before it is sent, and when its answer is known."""
+    return AuditEntry(
+        actor="afterdose",
+        action="C" if (row.ehr_id is None if created is None else created) else "U",
+        entity_type=row.resource_type,
+        entity_id=row.ehr_id or str(row.identifier),
+        outcome=outcome,
+        target=row.target,
+        patient=row.patient,
+    )
