@@ -226,31 +226,22 @@ def _latest(administration: tuple[str, str], row: Sequence[Any], named: Iterable
 # --- PostgreSQL: one statement a step for the whole group, because each costs a round trip
 
 _PG_LOCK = "SELECT pg_advisory_xact_lock(number) FROM unnest(%s::bigint[]) AS number"
-_PG_LATEST = """
+_PG_LATEST = (
+    """
 SELECT wanted.source, wanted.resource_id, newest.*, (
   SELECT jsonb_agg(DISTINCT jsonb_build_array(named.target, named.patient)) FROM facts AS named
   WHERE named.source = wanted.source AND named.resource_id = wanted.resource_id)
-FROM unnest(%s::text[], %s::text[]) AS wanted (source, resource_id)
+FROM (VALUES """,
+    "(%s::text, %s::text)",
+    """) AS wanted (source, resource_id)
 CROSS JOIN LATERAL (
   SELECT seq, version, content_hash, interaction, via, patient FROM facts
   WHERE facts.source = wanted.source AND facts.resource_id = wanted.resource_id
   ORDER BY seq DESC LIMIT 1) AS newest
-"""
-_PG_INSERT = """
-INSERT INTO facts (source, resource_id, target, patient, interaction, via, version, last_updated, content_hash,
-  received_at, raw)
-SELECT source, resource_id, target, patient, interaction, via, version, last_updated, content_hash, %s, raw
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[],
-  %s::text[], %b::bytea[]) WITH ORDINALITY AS new (source, resource_id, target, patient, interaction, via, version,
-  last_updated, content_hash, raw, place)
-ORDER BY place RETURNING seq
-"""
-_PG_PUT = """
-INSERT INTO agenda (target, patient, seq, due_at, first_due_at, reasons, attempts, fence)
-SELECT target, patient, 1, due_at, due_at, reason, 0, 0
-FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::text[]) AS new (target, patient, due_at, reason)
-"""
-_PG_PUT_ALL = "".join((_PG_PUT, _ON_CONFLICT.replace("%", "%%")))
+""",
+)
+_PG_INSERT = (_INSERT[0], _INSERT[1].replace("?", "%s").replace("%s)", "%b)"), "RETURNING seq")
+_PG_PUT = (_PUT[0], _PUT[1].replace("?", "%s"), _ON_CONFLICT.replace("%", "%%"))
 
 
 def lock_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> None:
@@ -271,9 +262,10 @@ def append_postgres(
 ) -> list[Receipt]:
     """Append to PostgreSQL inside the caller's transaction, which must hold :func:`lock_postgres`."""
     decided = plan(arrivals, _latest_postgres(connection, arrivals))
-    if not decided.new:
-        return decided.receipts(())
-    inserted = connection.execute(_PG_INSERT, [now, *_columns(decided.new)], prepare=True)
+    inserted = [
+        _execute_postgres(connection, _PG_INSERT, rows)
+        for rows in _parts([_row_postgres(fact, now) for fact in decided.new])
+    ]
     put_postgres(
         connection,
         [
@@ -282,40 +274,34 @@ def append_postgres(
             if (target, patient) != spare
         ],
     )
-    return decided.receipts([seq for (seq,) in inserted.fetchall()])
+    return decided.receipts([seq for cursor in inserted for (seq,) in cursor.fetchall()])
 
 
 def put_postgres(connection: psycopg.Connection[Any], entries: Iterable[AgendaEntry]) -> None:
     """Put patients on the agenda inside the caller's transaction; rows are locked in the order of their keys."""
-    rows = sorted((entry.target, entry.patient, entry.due_at, entry.reason) for entry in entries)
-    if rows:
-        connection.execute(_PG_PUT_ALL, [list(column) for column in zip(*rows, strict=True)], prepare=True)
+    for rows in _parts(sorted((one.target, one.patient, one.due_at, one.due_at, one.reason) for one in entries)):
+        _execute_postgres(connection, _PG_PUT, rows)
 
 
 def _latest_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> dict[tuple[str, str], Latest]:
-    administrations = list({(arrival.source, arrival.resource_id) for arrival in arrivals})
-    columns = [list(column) for column in zip(*administrations, strict=True)]
-    rows = connection.execute(_PG_LATEST, columns, prepare=True).fetchall()
-    return {(row[0], row[1]): _latest((row[0], row[1]), row[2:8], row[8]) for row in rows}
+    found: dict[tuple[str, str], Latest] = {}
+    for administrations in _parts(list({(arrival.source, arrival.resource_id) for arrival in arrivals})):
+        for source, resource_id, *row, named in _execute_postgres(connection, _PG_LATEST, administrations).fetchall():
+            found[source, resource_id] = _latest((source, resource_id), row, named)
+    return found
 
 
-def _columns(facts: Sequence[NewFact]) -> list[list[object]]:
-    rows = [
-        (
-            fact.arrival.source,
-            fact.arrival.resource_id,
-            fact.arrival.target,
-            fact.patient,
-            fact.arrival.interaction,
-            fact.arrival.via,
-            fact.arrival.version,
-            fact.arrival.last_updated,
-            fact.content_hash,
-            fact.arrival.raw,
-        )
-        for fact in facts
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
+def _execute_postgres(
+    connection: psycopg.Connection[Any], statement: tuple[str, str, str], rows: Sequence[Sequence[object]]
+) -> psycopg.Cursor[Any]:
+    text = _of_rows(statement, len(rows)).encode()
+    return connection.execute(text, [value for row in rows for value in row], prepare=True)
+
+
+def _row_postgres(fact: NewFact, now: datetime) -> tuple[object, ...]:
+    a = fact.arrival
+    head = (a.source, a.resource_id, a.target, fact.patient, a.interaction, a.via, a.version)
+    return (*head, a.last_updated, fact.content_hash, now, a.raw)
 
 
 def _lock_number(arrival: Arrival) -> int:

@@ -126,6 +126,8 @@ ledger = sa.Table(
     sa.Column("standing", sa.Text, nullable=False),
     sa.Column("ehr_status", sa.Text),
     sa.Column("booked", sa.Boolean, nullable=False),
+    sa.Column("visit_start", Instant),
+    sa.Column("visit_end", Instant),
     sa.Column("was_active", sa.Boolean, nullable=False),
     sa.Column("desired_hash", sa.Text),
     sa.Column("elements", sa.JSON, nullable=False, comment="what is ours in it, as the EHR returned it"),

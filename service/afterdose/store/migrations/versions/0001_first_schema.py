@@ -73,6 +73,8 @@ def upgrade() -> None:
         sa.Column("standing", sa.Text(), nullable=False),
         sa.Column("ehr_status", sa.Text()),
         sa.Column("booked", sa.Boolean(), nullable=False),
+        sa.Column("visit_start", INSTANT),
+        sa.Column("visit_end", INSTANT),
         sa.Column("was_active", sa.Boolean(), nullable=False),
         sa.Column("desired_hash", sa.Text()),
         sa.Column("elements", sa.JSON(), nullable=False, comment="what is ours in it, as the EHR returned it"),
