@@ -1,4 +1,4 @@
-"""``afterdose plan`` on the published schedules of the clinical report, and on what people may feed it."""
+"""``afterdose plan`` on published dosing schedules, and on what people may feed it."""
 
 import json
 from pathlib import Path
