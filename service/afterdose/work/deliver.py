@@ -21,7 +21,7 @@ from afterdose.fhir import conform
 from afterdose.fhir.profile_rules import ProfileRules
 from afterdose.store.rows import LedgerRow
 from afterdose.work.drafts import Draft, Resource, placeholder
-from afterdose.work.journal import Journal, Write
+from afterdose.work.journal import Journal, Write, known_artifact
 from afterdose.work.merge import merge, still_ours
 from afterdose.work.observe import sight
 
@@ -166,18 +166,25 @@ class Delivery:
         if sent and sent != owned and (_same_version(found.etag, row.etag) or still_ours(resource, sent, list(sent))):
             owned = sent
         seen = sight(
-            row.key.kind, found.resource, owned=owned, standing=row.standing, was_active=row.was_active
+            row.key.kind,
+            found.resource,
+            owned=owned,
+            standing=row.standing,
+            was_booked=row.booked,
+            was_active=row.was_active,
         )
         looked = replace(
             row,
             standing=seen.standing,
             ehr_status=seen.ehr_status,
             booked=seen.booked,
+            visit_start=seen.visit_start,
+            visit_end=seen.visit_end,
             was_active=seen.was_active,
             elements={"owned": owned, "sent": {}},
         )
-        news = (looked.standing, looked.booked, looked.was_active) != (row.standing, row.booked, row.was_active)
-        if news or looked.elements != row.elements or looked.ehr_status != row.ehr_status:
+        news = _told(looked) != _told(row)
+        if looked != row:
             self.journal.keep(looked)
         return found, news
 
@@ -233,6 +240,12 @@ class Delivery:
             return
         done = [(write, one) for write, one in zip(begun, results, strict=True) if isinstance(one, Written)]
         self.journal.record(done, settled=len(done) == len(begun))
+
+
+def _told(row: LedgerRow) -> tuple[object, ...]:
+    """What the rules are told of an artifact: when it changes, the decision has to be made anew."""
+    known = known_artifact(row)
+    return (known.standing, known.booked, known.was_active, known.start, known.end, known.ehr_status)
 
 
 def _same_version(one: str | None, other: str | None) -> bool:

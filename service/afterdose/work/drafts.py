@@ -36,9 +36,14 @@ def placeholder(key: ArtifactKey) -> str:
 
 
 def drafts(care: Care, head: Letterhead) -> tuple[Draft, ...]:
-    """Every artifact of ``care``: Appointments, then Tasks, then the plans that refer to them."""
+    """Every artifact of ``care``: Appointments, then Tasks, then the plans that refer to them.
+
+    Appointments that are people's now are only referred to.
+    """
     labels = {plan.key: plan.labels for plan in care.plans}
-    made = [_appointment(desired, head, labels.get(desired.course, ())) for desired in care.appointments]
+    made = [
+        _appointment(desired, head, labels.get(desired.course, ())) for desired in care.appointments if not desired.hold
+    ]
     made += [_task(desired, head) for desired in care.tasks]
     made += [_plan(desired, head) for desired in care.plans]
     return tuple(made)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from afterdose.core.care import ArtifactKey, Standing
+from afterdose.core.care import ArtifactKey, KnownArtifact, Standing
 from afterdose.core.identity import artifact_id
 from afterdose.ehr.answers import Written
 from afterdose.fhir.encode import RESOURCE_TYPE
@@ -110,6 +110,20 @@ class Journal:
         """Commit rows, and what the audit trail has to say of them, under the claim. Raises LeaseLost."""
         self._store.ledger.record(self._claim, rows, audit)
         self.rows.update({row.key: row for row in rows})
+
+
+def known_artifact(row: LedgerRow) -> KnownArtifact:
+    """A ledger row as the rules see it."""
+    return KnownArtifact(
+        key=row.key,
+        standing=row.standing,
+        ehr_status=row.ehr_status,
+        booked=row.booked,
+        start=row.visit_start,
+        end=row.visit_end,
+        was_active=row.was_active,
+        reference=f"{row.resource_type}/{row.ehr_id}" if row.ehr_id is not None else None,
+    )
 
 
 def _audited(row: LedgerRow, outcome: str, *, created: bool | None = None) -> AuditEntry:

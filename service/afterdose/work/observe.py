@@ -5,9 +5,12 @@ Pure: the ledger's memory and the resource as it stands go in, the new standing 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from afterdose.core.care import ArtifactKind, Standing
+from afterdose.core.errors import BadInput
+from afterdose.fhir.times import parse_instant
 from afterdose.work.merge import Owned, still_ours
 
 # http://hl7.org/fhir/R4/valueset-appointmentstatus.html: agreed, or past the agreement.
@@ -29,14 +32,23 @@ class Sighting:
     ehr_status: str | None
     booked: bool
     was_active: bool
+    visit_start: datetime | None = None
+    visit_end: datetime | None = None
 
 
 def sight(
-    kind: ArtifactKind, current: Mapping[str, Any], *, owned: Owned, standing: Standing, was_active: bool
+    kind: ArtifactKind,
+    current: Mapping[str, Any],
+    *,
+    owned: Owned,
+    standing: Standing,
+    was_booked: bool,
+    was_active: bool,
 ) -> Sighting:
     """Read the standing of an artifact of ``kind`` from the resource as it is in the EHR now.
 
-    An end that we wrote ourselves is no person's doing: it reads as our status, unchanged.
+    An end that we wrote ourselves is no person's doing: it reads as our status, unchanged. A visit that
+    was once booked stays known as such, also when it was cancelled later.
     """
     resource = dict(current)
     status = current.get("status")
@@ -60,6 +72,15 @@ def sight(
     return Sighting(
         standing=now,
         ehr_status=status if isinstance(status, str) else None,
-        booked=booked,
+        booked=booked or was_booked,
         was_active=was_active or (kind is ArtifactKind.CARE_PLAN and status == "active"),
+        visit_start=_instant(current.get("start")),
+        visit_end=_instant(current.get("end")),
     )
+
+
+def _instant(said: object) -> datetime | None:
+    try:
+        return parse_instant(said) if isinstance(said, str) else None
+    except BadInput:
+        return None

@@ -14,7 +14,6 @@ from afterdose.core.care import (
     ArtifactKind,
     Care,
     Known,
-    KnownArtifact,
     ReviewItem,
     Snapshot,
     Standing,
@@ -33,13 +32,16 @@ from afterdose.work.attribution import attribute
 from afterdose.work.deliver import Delivery, Refusal, StandsOtherwise
 from afterdose.work.drafts import drafts
 from afterdose.work.gather import Gatherer
-from afterdose.work.journal import Journal
+from afterdose.work.journal import Journal, known_artifact
 from afterdose.work.report import outcome_rows
 
 _ROUNDS = 4
 """How often a decision is made anew because the EHR stood otherwise, before the patient is put off."""
 
-_OPEN_STATUSES = frozenset({"proposed", "draft", "active", "requested"})
+_ENDED = frozenset(
+    {"cancelled", "entered-in-error", "fulfilled", "noshow", "completed", "revoked", "rejected", "failed"}
+)
+"""Statuses of Appointments, CarePlans and Tasks after which people act on them no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,9 @@ class Reconciler:
     ) -> Snapshot:
         known = Known(
             memberships=self._store.outcomes.memberships(claim.target, claim.patient),
-            artifacts={key: _known(row) for key, row in rows.items() if key.kind is not ArtifactKind.PROVENANCE},
+            artifacts={
+                key: known_artifact(row) for key, row in rows.items() if key.kind is not ArtifactKind.PROVENANCE
+            },
         )
         return Snapshot(
             patient=None if claim.patient.startswith("~") else claim.patient,
@@ -169,17 +173,6 @@ class Reconciler:
         self._store.reviews.sync(claim, [*reviews, *_refused_items(care, refusals)])
 
 
-def _known(row: LedgerRow) -> KnownArtifact:
-    return KnownArtifact(
-        key=row.key,
-        standing=row.standing,
-        ehr_status=row.ehr_status,
-        booked=row.booked,
-        was_active=row.was_active,
-        reference=f"{row.resource_type}/{row.ehr_id}" if row.ehr_id is not None else None,
-    )
-
-
 def _open(rows: Mapping[ArtifactKey, LedgerRow]) -> list[ArtifactKey]:
     """Artifacts that people may still act on."""
     return [
@@ -187,7 +180,7 @@ def _open(rows: Mapping[ArtifactKey, LedgerRow]) -> list[ArtifactKey]:
         for key, row in rows.items()
         if row.ehr_id is not None
         and row.standing in (Standing.WRITTEN, Standing.TAKEN_OVER)
-        and row.ehr_status in _OPEN_STATUSES
+        and row.ehr_status not in _ENDED
     ]
 
 
