@@ -24,7 +24,6 @@ from afterdose.settings import Settings, load_settings
 from afterdose.store.migrate import migrate
 from afterdose.store.store import Store, open_store
 from afterdose.web.app import create_app
-from afterdose.web.build import wsgi_app
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
 from afterdose.web.serving import serve
@@ -68,13 +67,6 @@ class RunningWeb:
     settings: Settings
     log: Path
     process: subprocess.Popen[bytes]
-
-
-def wsgi() -> Flask:
-    """What a server process serves."""
-    settings = _settings()
-    logs.configure(settings.log.level, settings.log.format)
-    return wsgi_app(settings)
 
 
 def write_settings(folder: Path, *, port: int = 8080, processes: int = 1) -> Path:
@@ -124,7 +116,7 @@ def start_web(folder: Path, *, processes: int = 1) -> Iterator[RunningWeb]:
     """Serve for one `with` block; afterwards the server is told to stop and waited for."""
     port = free_port()
     path = write_settings(folder, port=port, processes=processes)
-    environ = {**os.environ, "AFTERDOSE_CONFIG": str(path), "PYTHONPATH": str(Path(__file__).parent)}
+    environ = {**os.environ, "AFTERDOSE_CONFIG": str(path)}
     log = folder / "web.log"
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, __file__], env=environ, stdout=output, stderr=subprocess.STDOUT)
@@ -160,4 +152,4 @@ def _settings() -> Settings:
 
 if __name__ == "__main__":
     logs.configure(_settings().log.level, _settings().log.format)
-    serve(_settings(), factory="web_server:wsgi")
+    serve(_settings())

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -24,40 +24,26 @@ GAUGES = {
 """The gauges that may be read from the database, by name."""
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-_count_in_files: Callable[[], type] = values.MultiProcessValue
 _add_files: Callable[[CollectorRegistry, str], object] = MultiProcessCollector
 
 
-def directory(data_dir: Path) -> Path:
-    """Where the processes of one host keep their counters."""
-    return data_dir / "metrics"
+def share_counters(shared: Path) -> None:
+    """Let the processes that are started from now on add up their counters, which begin at zero.
 
-
-def begin_at_zero(shared: Path) -> None:
-    """Empty the directory; to be called once, before the first process counts."""
+    prometheus-client looks for the directory when it is imported, so this process, which has imported it, is none of
+    them.
+    """
     shutil.rmtree(shared, ignore_errors=True)
     shared.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     shared.mkdir(mode=0o700)
-
-
-def share_counters(shared: Path) -> None:
-    """Let every metric that this process makes from now on count in ``shared``.
-
-    prometheus-client takes the directory from the environment when it is imported, which is before we know it.
-    """
     os.environ[_DIRECTORY] = str(shared)
-    values.ValueClass = _count_in_files()
 
 
 class WebMetrics:
-    """What is counted at the door. ``gauges`` is called once a scrape; ``shared``: the directory of the counters of
-    all processes, None where this process is alone."""
+    """What is counted at the door. ``gauges`` is called once a scrape."""
 
-    def __init__(
-        self, registry: CollectorRegistry, gauges: Callable[[], Mapping[str, float]], *, shared: Path | None = None
-    ) -> None:
+    def __init__(self, registry: CollectorRegistry, gauges: Callable[[], Mapping[str, float]]) -> None:
         self._registry = registry
-        self._shared = shared
         self._gauges = gauges
         self.events = Counter(
             "afterdose_events", "Events stored.", ("source", "interaction", "repeated"), registry=registry
@@ -85,8 +71,9 @@ class WebMetrics:
     def exposition(self) -> bytes:
         """Everything, for all processes of this server."""
         scraped = CollectorRegistry()
-        if self._shared is not None:
-            _add_files(scraped, str(self._shared))
+        shared = os.environ.get(_DIRECTORY)
+        if shared:
+            _add_files(scraped, shared)
         else:
             scraped.register(_Passing(self._registry))
         scraped.register(_Gauges(self._gauges))

@@ -3,6 +3,7 @@
 Slow or malformed headers and bodies that contradict themselves end inside granian; slow bodies end in ``body``.
 """
 
+import multiprocessing
 from datetime import timedelta
 
 from granian.constants import HTTPModes, Interfaces
@@ -13,22 +14,25 @@ from afterdose.settings import Settings
 from afterdose.web import metrics
 
 FACTORY = "afterdose.bootstrap:wsgi"
+"""The function that builds it. Named, not imported: bootstrap stands above this module."""
+
 HEADER_BYTES = 131_072
 
 # Everything goes through the root logger, which logs.configure has set up.
 _LOGGERS = {name: {"handlers": [], "level": "INFO", "propagate": True} for name in ("_granian", "granian.access")}
 
 
-def serve(settings: Settings, *, factory: str = FACTORY) -> None:
+def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests that are under way.
 
-    ``factory`` names a function without arguments that returns the WSGI application; each server process calls it
-    once, in its own memory.
+    Each server process builds the application for itself, from the settings that its environment names.
     """
     web = settings.web
-    metrics.begin_at_zero(metrics.directory(settings.data_dir))
+    metrics.share_counters(settings.data_dir / "metrics")
+    # A forked process would inherit the database connections and the locks of the threads of this one.
+    multiprocessing.set_start_method("spawn", force=True)
     Server(
-        factory,
+        FACTORY,
         factory=True,
         interface=Interfaces.WSGI,
         address=web.host,
