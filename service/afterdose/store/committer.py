@@ -91,7 +91,7 @@ class Committer:
         while running:
             first = self._waiting.get()
             if first is None:
-                return
+                break
             group = [first]
             try:
                 with self._database.writer_lock():
