@@ -5,9 +5,15 @@ import json
 import re
 import signal
 import socket
+from dataclasses import replace
 from pathlib import Path
 
-from web_server import BODY_SECONDS, OPERATIONS, START_SECONDS, TOKEN, RunningWeb, start_web
+import pytest
+
+from afterdose.core.errors import StoreUnusable
+from afterdose.settings import load_settings
+from afterdose.web.serving import serve
+from web_server import BODY_SECONDS, OPERATIONS, START_SECONDS, TOKEN, RunningWeb, start_web, write_settings
 
 DOSE = {
     "resourceType": "MedicationAdministration",
@@ -64,6 +70,13 @@ def test_headers_that_never_end_are_not_waited_for(tmp_path: Path) -> None:
         answer = sender.recv(1000)
 
     assert answer == b"" or b" 408 " in answer
+
+
+def test_a_database_that_was_not_prepared_is_named_once_and_ends_the_start(tmp_path: Path) -> None:
+    settings = load_settings(write_settings(tmp_path), {})
+
+    with pytest.raises(StoreUnusable, match="afterdose migrate"):
+        serve(replace(settings, database=f"sqlite:///{tmp_path}/other.db"))
 
 
 def test_the_database_and_the_counters_are_for_the_owner_only(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from granian.http import HTTP1Settings
 from granian.server import Server
 
 from afterdose.settings import Settings
+from afterdose.store.engine import Database
 from afterdose.web import metrics
 
 FACTORY = "afterdose.bootstrap:wsgi"
@@ -25,9 +26,11 @@ _LOGGERS = {name: {"handlers": [], "level": "INFO", "propagate": True} for name 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests that are under way.
 
-    Each server process builds the application for itself, from the settings that its environment names.
+    Each server process builds the application for itself, from the settings that its environment names. Raises
+    StoreUnusable or StoreBusy where they could not start, so that it is said once and not by each of them in turn.
     """
     web = settings.web
+    _check_database(settings.database)
     metrics.share_counters(settings.data_dir / "metrics")
     # A forked process would inherit the database connections and the locks of the threads of this one.
     multiprocessing.set_start_method("spawn", force=True)
@@ -49,6 +52,14 @@ def serve(settings: Settings) -> None:
         log_dictconfig={"version": 1, "disable_existing_loggers": False, "loggers": _LOGGERS},
         log_access=False,
     ).serve()
+
+
+def _check_database(url: str) -> None:
+    database = Database(url)
+    try:
+        database.check_schema()
+    finally:
+        database.close()
 
 
 def _milliseconds(length: timedelta) -> int:
