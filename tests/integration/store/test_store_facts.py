@@ -137,7 +137,6 @@ def test_a_re_read_under_a_lost_claim_is_refused(store: Store, clock) -> None:
 
 def test_an_arrival_that_cannot_be_stored_leaves_the_others_alone(store: Store) -> None:
     answers: dict[str, bool] = {}
-    texts: list[str] = []
 
     def submit(name: str) -> None:
         try:
