@@ -25,3 +25,19 @@ def postgres() -> Iterator[RunningPostgres]:
             yield cluster
     except MissingTool as missing:
         pytest.fail(str(missing), pytrace=False)
+
+
+_SLOW = {
+    "hapi": "against HAPI FHIR JPA (needs Java 17 and Maven)",
+    "postgres": "on PostgreSQL (needs its server programs)",
+    "kill": "with processes killed at work (minutes)",
+}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name the slow suites that this run left out, and how to run them."""
+    left_out = [marker for marker in _SLOW if f"not {marker}" in config.option.markexpr]
+    if left_out:
+        terminalreporter.section("slow suites left out")
+        for marker in left_out:
+            terminalreporter.line(f"tests {_SLOW[marker]}: .venv/bin/pytest -m {marker}")

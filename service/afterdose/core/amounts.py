@@ -53,7 +53,7 @@ def duration_by_rate(dose: Dose) -> timedelta | None:
     if rate.milligrams <= 0 or given.milligrams <= 0:
         return None
     ratio = given.milligrams / rate.milligrams * (rate.per // _MICROSECOND)
-    return timedelta(microseconds=int(ratio)) if ratio < timedelta(days=30) // _MICROSECOND else None
+    return timedelta(microseconds=int(ratio)) if ratio < timedelta.max // _MICROSECOND else None
 
 
 def amount(dose: Dose, weight_kg: Decimal | None) -> Amount:

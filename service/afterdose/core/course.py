@@ -32,7 +32,7 @@ def courses(sessions: Sequence[DoseSession], gap_of: Callable[[DoseSession], tim
 
 
 def phase_on(day: date, dose_days: Iterable[date], rules: Rules) -> Phase:
-    """The phase that the doses so far suggest on ``day`` (``clinical.md`` 2.11).
+    """The phase that the doses so far suggest on ``day`` (decision 0008).
 
     Counted in local calendar days, the trailing time half-open: a weekly dose on the same weekday
     stays weekly when the clocks change or when it starts some minutes earlier.

@@ -1,4 +1,4 @@
-"""Psychiatric use, or anaesthesia, sedation, analgesia? The rule of ``clinical.md`` 3d with DESIGN rule 3.
+"""Psychiatric use, or anaesthesia, sedation, analgesia? Decision 0008, rules 2 to 4.
 
 Ordered steps, every one leaves its reason: what the product is, hard exclusions, positive evidence,
 the dose, then what lets a person decide. Three outcomes; a plan needs the first.

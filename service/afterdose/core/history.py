@@ -1,7 +1,7 @@
 """Which version of an administration counts: a fold over everything that was received of it.
 
 The same set of versions gives the same answer in any order of arrival, as long as the sender says
-when each was last updated (DESIGN rule 20).
+when each was last updated (decision 0008, rule 20).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -66,7 +66,7 @@ def newest(versions: Iterable[Version]) -> Version:
 def is_tie(versions: Iterable[Version]) -> bool:
     """Whether the sender gave two different contents the same ``lastUpdated`` and no re-read settles it.
 
-    Then the source is read again; where that cannot be done, a person decides (DESIGN rule 20).
+    Then the source is read again; where that cannot be done, a person decides (decision 0008, rule 20).
     """
     candidates = _candidates(list(versions))
     best = max(candidates, key=_order)

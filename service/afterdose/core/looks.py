@@ -1,4 +1,4 @@
-"""When care has to be looked at again although no fact has changed (DESIGN rule 24)."""
+"""When care has to be looked at again although no fact has changed (decision 0008, rule 24)."""
 
 from datetime import datetime, timedelta
 

@@ -1,6 +1,6 @@
 """Which id a dose session or a course keeps when administrations arrive, move, merge and split.
 
-An id is minted once, from the founding administration, and then kept with its members (DESIGN
+An id is minted once, from the founding administration, and then kept with its members (decision 0008,
 rules 13 and 14). The functions here know nothing of doses: groups of keys in, ids out.
 """
 

@@ -1,7 +1,7 @@
 """The one question of the product: what care should this patient have now, given all that is known?
 
 ``decide`` is a pure function of the snapshot. It may be asked again at any time and gives the same
-desired artifacts as long as facts, calendar and people's edits are the same (DESIGN rule 16); ``now``
+desired artifacts as long as facts, calendar and people's edits are the same (decision 0008, rule 16); ``now``
 moves only the next look and the completion of a course that has gone quiet.
 """
 

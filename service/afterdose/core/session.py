@@ -1,7 +1,7 @@
 """Dose sessions: the administrations that clinically are one dose, and when that dose was over.
 
 A nasal kit is charted device by device, an infusion rate by rate, a booster on its own row
-(``clinical.md`` 2.1). One session gets one plan entry and one proposed visit, counted from its end.
+(decision 0008). One session gets one plan entry and one proposed visit, counted from its end.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -83,7 +83,7 @@ def is_over(dose: Dose) -> bool:
 
 
 def time_problems(dose: Dose, rules: Rules) -> tuple[Reason, ...]:
-    """Why the time of this administration cannot be worked with (DESIGN rule 4); empty when it can.
+    """Why the time of this administration cannot be worked with (decision 0008, rule 4); empty when it can.
 
     Whether a time lies ahead is judged by when we heard of it, so the answer never changes by itself.
     """

@@ -1,6 +1,6 @@
 """Which session to propose: the first start on the clinic's grid that the rules allow.
 
-The ladder (``clinical.md`` 2.7, DESIGN rule 5): in the window; after the window, labelled; before the
+The ladder (decision 0008, rule 5): in the window; after the window, labelled; before the
 next dose on the day of that dose, labelled. Nothing of it depends on the current time: the earliest
 start is counted from when the dose was heard of.
 """
@@ -55,7 +55,7 @@ def booked(occasion: Occasion, start: datetime | None, end: datetime | None, rul
     """The session as people have taken it over, at their time where that is known.
 
     Where it is not, what would be proposed if no later dose were known: a dose that arrives later
-    never cuts what is booked (DESIGN rule 11).
+    never cuts what is booked (decision 0008, rule 11).
     """
     free = Occasion(
         anchor=occasion.anchor,

@@ -38,7 +38,7 @@ def window_after(anchor: datetime, rules: Rules, *, next_dose: NextDose | None, 
 def window_after_day(
     day_starts: datetime, day_ends: datetime, rules: Rules, *, next_dose: NextDose | None, buffer: timedelta
 ) -> Window:
-    """The window that is right whenever on that day the dose was given (``clinical.md`` 2.2)."""
+    """The window that is right whenever on that day the dose was given (decision 0008)."""
     return _cut(
         day_ends.astimezone(UTC) + rules.opens_after,
         day_starts.astimezone(UTC) + rules.closes_after,

@@ -1,4 +1,4 @@
-"""Psychiatric use or not: the acceptance cases of `clinical.md` 3d and the steps of its rule."""
+"""Psychiatric use or not: the acceptance cases and the steps of its rule."""
 
 from datetime import date, timedelta
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Published dose schedules, and what they must lead to (`clinical.md` section 5)."""
+"""Published dose schedules, and what they must lead to."""
 
 from dataclasses import replace
 from datetime import timedelta
