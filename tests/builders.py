@@ -27,7 +27,7 @@ from afterdose.core.dose import (
     Quantity,
     Route,
 )
-from afterdose.core.protocol import DoseEnvelope, Exclusions, Plausible, Protocol, Rules
+from afterdose.core.protocol import DoseEnvelope, Exclusions, Plausible, Practices, Protocol, Rules
 
 NEW_YORK = ZoneInfo("America/New_York")
 WEEKDAYS = (1, 2, 3, 4, 5)
@@ -99,6 +99,18 @@ def a_rules(**changes: object) -> Rules:
         looks_after_anchor=(hours(2), hours(20), hours(48), timedelta(days=7), timedelta(days=14)),
         look_before_close=hours(12),
         look_while_waiting=hours(1),
+        practices=Practices(
+            preparation_sessions=(1, 3),
+            sessions_per_week=1,
+            journal_due=hours(24),
+            mindfulness_length=(timedelta(minutes=10), timedelta(minutes=20)),
+            mindfulness_until=hours(72),
+            activation_due=(hours(48), hours(72)),
+            sleep_support=timedelta(days=3),
+            commitments_due=timedelta(days=7),
+            relapse_plan_due=timedelta(days=7),
+            outcome_checks=(timedelta(days=7), timedelta(days=14)),
+        ),
     )
     return replace(rules, **changes)  # the names are checked by replace()
 

@@ -2,195 +2,53 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from marshmallow import fields, validate
+from marshmallow import fields
 
-from afterdose.content.schemas import (
-    DURATION_UNITS,
-    Count,
-    Day,
-    Flag,
-    Number,
-    Strict,
-    duration,
-    duration_unit,
-    load,
-    one_of,
-    read_toml,
-    words,
-)
+from afterdose.content.protocol_schema import Bearing, ProtocolSchema
+from afterdose.content.schemas import DURATION_UNITS, duration, load, read_toml
 from afterdose.core.dose import Family, Route
 from afterdose.core.errors import BadContent
-from afterdose.core.protocol import DoseEnvelope, Exclusions, Plausible, Protocol, Rules
+from afterdose.core.protocol import DoseEnvelope, Exclusions, Plausible, Practices, Protocol, Rules
 
 
-class _Reference(Strict):
-    title = words(required=True)
-    url = words(required=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A source on the subject of a protocol. ``certainty``: how far it was checked before it was entered."""
 
-
-def _since() -> Day:
-    return Day(required=True, data_key="from")
-
-
-class _Dated(Strict):
-    since = _since()
-    reference = fields.Nested(_Reference, required=True)
-
-
-class _Duration(_Dated):
-    value = Number(required=True)
-    unit = duration_unit()
-
-
-class _Durations(_Dated):
-    value = fields.List(Number(), required=True)
-    unit = duration_unit()
-
-
-class _Mass(_Dated):
-    value = Number(required=True)
-    unit = one_of("mg")
-
-
-class _MassPerWeight(_Dated):
-    value = Number(required=True)
-    unit = one_of("mg/kg")
-
-
-class _Weight(_Dated):
-    value = Number(required=True)
-    unit = one_of("kg")
-
-
-class _Years(_Dated):
-    value = Count(required=True)
-    unit = one_of("years")
-
-
-class _Score(_Dated):
-    value = Number(required=True)
-
-
-class _Times(_Dated):
-    value = Count(required=True)
-
-
-class _FirstDay(_Dated):
-    value = Day(required=True)
-
-
-class _YesNo(_Dated):
-    value = Flag(required=True)
-
-
-class _MassPerWeightRange(Strict):
-    min = Number(load_default=None)
-    max = Number(load_default=None)
-    unit = one_of("mg/kg")
-
-
-class _MassRange(Strict):
-    max = Number(required=True)
-    unit = one_of("mg")
-
-
-class _DurationRange(Strict):
-    min = Number(load_default=None)
-    max = Number(load_default=None)
-    unit = duration_unit()
-
-
-class _Envelope(_Dated):
-    route = one_of(*Route)
-    dose_per_weight = fields.Nested(_MassPerWeightRange, load_default=None)
-    dose_total = fields.Nested(_MassRange, load_default=None)
-    duration = fields.Nested(_DurationRange, load_default=None)
-
-
-class _SessionLength(Strict):
-    min = Number(required=True)
-    max = Number(required=True)
-    unit = duration_unit()
-    reference = fields.Nested(_Reference, required=True)
-
-
-def _entries(schema: type[_Dated], *, required: bool = True) -> fields.List[dict[str, Any]]:
-    """The entries of one number; a number that is not required may be left out."""
-    if not required:
-        return fields.List(fields.Nested(schema), load_default=list)
-    some = validate.Length(min=1, error="expected at least one entry")
-    return fields.List(fields.Nested(schema), required=True, validate=some)
-
-
-class _ProtocolSchema(Strict):
-    id = fields.String(
-        required=True, validate=validate.Regexp(r"^[A-Za-z0-9\-.]{1,64}$", error="expected letters, digits and '-'")
-    )
-    version = fields.String(
-        required=True, validate=validate.Regexp(r"^[0-9]+\.[0-9]+\.[0-9]+$", error='expected a version such as "1.0.0"')
-    )
-    title = words(required=True)
-    family = one_of(*Family)
-    review_by = Day(required=True)
-    evidence = fields.List(
-        words(), required=True, validate=validate.Length(min=1, error="expected at least one sentence")
-    )
-    session_length = fields.Nested(_SessionLength, required=True)
-
-    opens_after = _entries(_Duration)
-    peak_after = _entries(_Duration)
-    plateau_ends_after = _entries(_Duration)
-    closes_after = _entries(_Duration)
-    nothing_before = _entries(_Duration)
-    lead_time = _entries(_Duration)
-    post_window_until = _entries(_Duration)
-    score_at_opens = _entries(_Score)
-    score_at_plateau_end = _entries(_Score)
-    score_at_closes = _entries(_Score)
-    cluster_gap = _entries(_Duration)
-    course_gap = _entries(_Duration)
-    active_phase = _entries(_Duration)
-    active_trailing = _entries(_Duration)
-    active_trailing_doses = _entries(_Times)
-    future_tolerance = _entries(_Duration)
-    longest_administration = _entries(_Duration)
-    earliest_plausible = _entries(_FirstDay)
-    plausible_dose_max = _entries(_Mass, required=False)
-    plausible_dose_per_weight_max = _entries(_MassPerWeight, required=False)
-    plausible_weight_min = _entries(_Weight, required=False)
-    plausible_weight_max = _entries(_Weight, required=False)
-    adult_from = _entries(_Years)
-    dose_needed = _entries(_YesNo)
-    envelopes = _entries(_Envelope, required=False)
-    bolus_dose = _entries(_MassPerWeight, required=False)
-    bolus_shorter_than = _entries(_Duration, required=False)
-    intramuscular_dose = _entries(_MassPerWeight, required=False)
-    infusion_longer_than = _entries(_Duration, required=False)
-    looks_after_anchor = _entries(_Durations)
-    look_before_close = _entries(_Duration)
-    look_while_waiting = _entries(_Duration)
+    citation: str
+    url: str | None
+    bearing: Bearing
+    finding: str
+    certainty: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolFile:
-    """A protocol, and how long a session under it may be."""
+    """A protocol, how long a session under it may be, and what it rests on.
+
+    ``references``: (title, url) of every number, each once, in the order of the file; the url is None where
+    the source is not published at one.
+    """
 
     protocol: Protocol
     shortest_session: timedelta
     longest_session: timedelta
+    references: tuple[tuple[str, str | None], ...]
+    citations: tuple[Citation, ...]
 
 
 def read_protocol(path: Path) -> ProtocolFile:
     """The protocol of a file. Raises BadContent naming file and key."""
-    schema = _ProtocolSchema()
+    schema = ProtocolSchema()
     data = load(schema, path, read_toml(path))
     numbers = {name: data[name] for name, field in schema.fields.items() if isinstance(field, fields.List)}
-    del numbers["evidence"]
+    del numbers["evidence"], numbers["citations"]
     firsts = sorted({entry["since"] for entries in numbers.values() for entry in entries})
     for name, entries in numbers.items():
         if schema.fields[name].required and min(entry["since"] for entry in entries) > firsts[0]:
@@ -210,7 +68,14 @@ def read_protocol(path: Path) -> ProtocolFile:
         ),
         shortest_session=duration(length["min"], length["unit"]),
         longest_session=duration(length["max"], length["unit"]),
+        references=_references(length, *(entry for entries in numbers.values() for entry in entries)),
+        citations=tuple(Citation(**one | {"bearing": Bearing(one["bearing"])}) for one in data["citations"]),
     )
+
+
+def _references(*entries: Mapping[str, Any]) -> tuple[tuple[str, str | None], ...]:
+    found = [(entry["reference"]["title"], entry["reference"]["url"]) for entry in entries]
+    return tuple(dict.fromkeys((title, url if url.startswith("http") else None) for title, url in found))
 
 
 _IN_ORDER = ("nothing_before", "opens_after", "peak_after", "plateau_ends_after", "closes_after", "post_window_until")
@@ -223,6 +88,9 @@ def _rules(path: Path, numbers: Mapping[str, list[dict[str, Any]]], day: date) -
     for earlier, later in pairwise(_IN_ORDER):
         if value[earlier] > value[later]:
             raise BadContent(f"{path}: {later}: expected no less than {earlier} (in the numbers from {day})")
+    for name in ("preparation_sessions", "mindfulness_length", "activation_due"):
+        if value[name][0] > value[name][1]:
+            raise BadContent(f"{path}: {name}: expected min to be no more than max (in the numbers from {day})")
     routes = {entry["route"] for entry in numbers["envelopes"] if entry["since"] <= day}
     envelopes = {
         Route(route): _envelope(_in_force([one for one in numbers["envelopes"] if one["route"] == route], day) or {})
@@ -265,6 +133,7 @@ def _rules(path: Path, numbers: Mapping[str, list[dict[str, Any]]], day: date) -
         looks_after_anchor=value["looks_after_anchor"],
         look_before_close=value["look_before_close"],
         look_while_waiting=value["look_while_waiting"],
+        practices=Practices(**{one.name: value[one.name] for one in dataclass_fields(Practices)}),
     )
 
 
@@ -277,7 +146,11 @@ def _value(entry: Mapping[str, Any] | None) -> Any:
     """A number as the rules want it: durations as timedelta, amounts in the one unit that the schema allows."""
     if entry is None:
         return None
-    value, unit = entry["value"], entry.get("unit")
+    unit = entry.get("unit")
+    if "value" not in entry:
+        least, most = entry["min"], entry["max"]
+        return (least, most) if unit is None else (duration(least, unit), duration(most, unit))
+    value = entry["value"]
     if unit not in DURATION_UNITS:
         return value
     return tuple(duration(one, unit) for one in value) if isinstance(value, list) else duration(value, unit)

@@ -48,6 +48,31 @@ class Plausible:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Practices:
+    """The numbers of what belongs to a course besides its integration sessions.
+
+    Durations are elapsed time from the anchor unless said otherwise; pairs are the least and the most.
+    """
+
+    preparation_sessions: tuple[int, int]
+    """Before the first dose of a course."""
+    sessions_per_week: int
+    """At least so many integration sessions a week in the active phase."""
+    journal_due: timedelta
+    mindfulness_length: tuple[timedelta, timedelta]
+    """Of one practice; once a day."""
+    mindfulness_until: timedelta
+    activation_due: tuple[timedelta, timedelta]
+    """Between these a planned activity is to be done."""
+    sleep_support: timedelta
+    commitments_due: timedelta
+    """Where the next dose is not known; else it is the deadline."""
+    relapse_plan_due: timedelta
+    """From the first dose of the course; earlier where the active phase ends before."""
+    outcome_checks: tuple[timedelta, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """The numbers in force on one day. All durations are elapsed time, counted from the anchor
     (the end of the dose session) unless said otherwise."""
@@ -88,6 +113,7 @@ class Rules:
     """How long before its window closes the care after a dose is looked at again."""
     look_while_waiting: timedelta
     """How often a dose that is not over yet is looked at again."""
+    practices: Practices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

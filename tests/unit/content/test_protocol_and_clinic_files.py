@@ -84,9 +84,9 @@ def test_the_ketamine_envelopes_are_those_of_psychiatric_use() -> None:
 
 def test_every_number_of_a_protocol_file_has_a_source() -> None:
     for path in (bundled() / "mappings/protocols").glob("*.toml"):
-        entries = [
-            one for value in tomllib.loads(path.read_text()).values() if isinstance(value, list) for one in value
-        ]
+        told = tomllib.loads(path.read_text())
+        del told["citations"]
+        entries = [one for value in told.values() if isinstance(value, list) for one in value]
         dated = [one for one in entries if isinstance(one, dict)]
         assert len(dated) >= len(fields(Rules))
         assert all(one["reference"]["title"] and one["reference"]["url"] for one in dated)
