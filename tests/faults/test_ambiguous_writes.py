@@ -101,7 +101,7 @@ def undisturbed(story: str) -> Any:
         return ward.end_state()
 
 
-@pytest.mark.parametrize(("name", "fault", "habit"), pairs())
+@pytest.mark.parametrize(("name", "fault", "habit"), list(pairs()))
 def test_a_write_that_goes_wrong_is_made_good_once(name: str, fault: str, habit: str | None, tmp_path: Path) -> None:
     write = WRITES[name]
     behaviour = HABITS[habit] if habit else write.behaviour

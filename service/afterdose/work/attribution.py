@@ -15,6 +15,7 @@ from afterdose.core.errors import EhrConflict, EhrGone, EhrRefused
 from afterdose.ehr.wire import Interaction
 from afterdose.fhir.encode import Letterhead, provenance
 from afterdose.store.rows import LedgerRow
+from afterdose.work.adopt import await_index
 from afterdose.work.deliver import Delivery
 
 
@@ -24,7 +25,7 @@ def attribute(plan: DesiredPlan, delivery: Delivery, head: Letterhead, *, now: d
         return
     state = _state(plan, delivery)
     written, begun = _earlier(plan, delivery)
-    if begun is not None and _found(begun, plan, delivery):
+    if begun is not None and _found(begun, plan, delivery, now):
         delivery.journal.keep(replace(begun, standing=Standing.WRITTEN, attempts=0))
         written, begun = _earlier(plan, delivery)
     before = written.elements if written is not None else {}
@@ -44,6 +45,7 @@ def attribute(plan: DesiredPlan, delivery: Delivery, head: Letterhead, *, now: d
         recorded=now,
         head=head,
     )
+    delivery.hold()
     delivery.journal.keep(row)
     try:
         made = delivery.client.create(resource, if_none_exist=None)
@@ -74,11 +76,15 @@ def _earlier(plan: DesiredPlan, delivery: Delivery) -> tuple[LedgerRow | None, L
     return (written[-1] if written else None), (begun[-1] if begun else None)
 
 
-def _found(begun: LedgerRow, plan: DesiredPlan, delivery: Delivery) -> bool:
-    """Whether the EHR has the Provenance whose sending had no sure answer."""
+def _found(begun: LedgerRow, plan: DesiredPlan, delivery: Delivery, now: datetime) -> bool:
+    """Whether the EHR has the Provenance whose sending had no sure answer. EhrUnavailable: too early to know."""
     target = delivery.journal.references().get(plan.key)
     if target is None:
         return False
+    delivery.hold()
     found: list[dict[str, Any]] = list(delivery.client.search("Provenance", {"target": target}))
     marks = [entity.get("what", {}).get("identifier", {}) for one in found for entity in one.get("entity", [])]
-    return any(mark.get("value") == str(begun.identifier) for mark in marks)
+    if any(mark.get("value") == str(begun.identifier) for mark in marks):
+        return True
+    await_index(begun, now)
+    return False

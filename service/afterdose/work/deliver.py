@@ -9,10 +9,10 @@ changed; where a person was faster, the decision is made anew.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import datetime
 
 from afterdose.core.care import ArtifactKey, Standing
-from afterdose.core.errors import EhrConflict, EhrGone, EhrRefused, Problem
+from afterdose.core.errors import EhrConflict, EhrError, EhrGone, EhrRefused, EhrUnavailable, Problem
 from afterdose.core.reasons import Reason
 from afterdose.ehr.answers import Found, Written
 from afterdose.ehr.client import EhrClient
@@ -20,9 +20,10 @@ from afterdose.ehr.wire import TransactionEntry, identifier_query
 from afterdose.fhir import conform
 from afterdose.fhir.profile_rules import ProfileRules
 from afterdose.store.rows import LedgerRow
+from afterdose.work.adopt import adopt
 from afterdose.work.drafts import Draft, Resource, placeholder
 from afterdose.work.journal import Journal, Write, known_artifact
-from afterdose.work.merge import merge, still_ours
+from afterdose.work.merge import merge, took_effect
 from afterdose.work.observe import sight
 
 _HANDS_OFF = frozenset({Standing.TAKEN_OVER, Standing.REMOVED_BY_PERSON})
@@ -52,23 +53,23 @@ class Delivery:
         hold: Callable[[], None],
         identifier_system: str,
         profiles: Mapping[str, ProfileRules],
+        clock: Callable[[], datetime],
     ) -> None:
         self.journal = journal
         self.client = client
-        self._hold = hold
+        self.hold = hold
         self._system = identifier_system
         self._profiles = profiles
+        self._clock = clock
         self.refusals: list[Refusal] = []
 
     def deliver(self, drafts: Sequence[Draft]) -> None:
         """Write what differs. Raises EhrUnavailable (try later), StandsOtherwise (decide again) or LeaseLost."""
         pending = [draft for draft in drafts if self._differs(draft)]
-        if not pending:
-            return
         if len(pending) > 1 and self.client.capabilities().transaction:
             self._send_together([write for draft in pending if (write := self._prepared(draft, pending)) is not None])
         refused = {refusal.key for refusal in self.refusals}
-        for draft in pending:
+        for draft in drafts:
             if draft.key not in refused and self._differs(draft):
                 write = self._prepared(draft, [])
                 if write is not None:
@@ -85,7 +86,8 @@ class Delivery:
             return not draft.withdrawn
         if row.standing in _HANDS_OFF:
             return False
-        return row.standing is Standing.INTENDED or row.desired_hash != draft.wanted
+        unsure = row.standing is Standing.INTENDED or row.attempts > 0
+        return unsure or row.desired_hash != draft.wanted(self.journal.references())
 
     def _prepared(self, draft: Draft, together_with: Sequence[Draft]) -> Write | None:
         try:
@@ -99,12 +101,13 @@ class Delivery:
         row = self.journal.rows.get(draft.key) or self.journal.new_row(draft.key)
         if row.ehr_id is None and (row.attempts > 0 or not self._conditional(row.resource_type)):
             row = self._find(row)
-        if row.ehr_id is None and draft.withdrawn:
-            self.journal.keep(replace(row, standing=Standing.WITHDRAWN, desired_hash=draft.wanted))
-            return None
         references = dict(self.journal.references())
         for other in together_with:
             references.setdefault(other.key, placeholder(other.key))
+        wish = draft.wanted(references)
+        if row.ehr_id is None and draft.withdrawn:
+            self.journal.keep(replace(row, standing=Standing.WITHDRAWN, desired_hash=wish, attempts=0))
+            return None
         wanted = draft.build(references)
         if row.ehr_id is None:
             current: Resource = {}
@@ -117,13 +120,13 @@ class Delivery:
             current = dict(found.resource)
             merged = merge(wanted, current, row.elements.get("owned", {}))
             if not merged.changed:
-                self.journal.keep(replace(row, desired_hash=draft.wanted, standing=self._standing(draft)))
+                self.journal.keep(replace(row, desired_hash=wish, standing=self._standing(draft)))
                 return None
         if problem := self._flaw(merged.resource, current):
             code = f"{problem.code} {problem.path}"
             self.refusals.append(Refusal(key=draft.key, reason=Reason.CONFORMANCE_FAILED, code=code))
             return None
-        return Write(draft=draft, row=row, merged=merged)
+        return Write(draft=draft, wish=wish, row=row, merged=merged)
 
     def _flaw(self, resource: Resource, current: Resource) -> Problem | None:
         """What our conformance check finds in what we are about to send and did not stand in the EHR before."""
@@ -137,33 +140,30 @@ class Delivery:
         return Standing.WITHDRAWN if draft.withdrawn else Standing.WRITTEN
 
     def _find(self, row: LedgerRow) -> LedgerRow:
-        """Look for what an earlier attempt may have written; the oldest where there are several."""
-        self._hold()
-        found: list[dict[str, Any]] = list(
-            self.client.find_by_identifier(row.resource_type, self._system, str(row.identifier))
-        )
-        if not found:
-            return row
-        oldest = min(found, key=lambda resource: str(resource.get("meta", {}).get("lastUpdated", "")))
-        sent = row.elements.get("sent", {})
-        row = replace(row, ehr_id=str(oldest["id"]), standing=Standing.WRITTEN, elements={"owned": sent, "sent": sent})
-        self.journal.keep(row)
-        return row
+        """Look for what an earlier attempt may have written."""
+        try:
+            found = adopt(row, client=self.client, system=self._system, hold=self.hold, clock=self._clock)
+        except EhrConflict as conflict:
+            raise StandsOtherwise from conflict
+        if found.ehr_id is not None:
+            found = replace(found, standing=Standing.WRITTEN)
+            self.journal.keep(found)
+        return found
 
     def _read(self, row: LedgerRow) -> tuple[Found | None, bool]:
         """Read one artifact of ours and note how it stands. Second: whether that was news to the ledger."""
         if row.ehr_id is None:
             return None, False
-        self._hold()
+        self.hold()
         try:
             found = self.client.read(row.resource_type, row.ehr_id)
         except EhrGone:
-            gone = replace(row, standing=Standing.REMOVED_BY_PERSON, ehr_status=None)
+            gone = replace(row, standing=Standing.REMOVED_BY_PERSON, ehr_status=None, attempts=0)
             self.journal.keep(gone)
             return None, gone.standing is not row.standing
         owned, sent = row.elements.get("owned", {}), row.elements.get("sent", {})
-        resource = dict(found.resource)
-        if sent and sent != owned and (_same_version(found.etag, row.etag) or still_ours(resource, sent, list(sent))):
+        arrived = took_effect(dict(found.resource), owned=owned, sent=sent)
+        if arrived:
             owned = sent
         seen = sight(
             row.key.kind,
@@ -181,7 +181,9 @@ class Delivery:
             visit_start=seen.visit_start,
             visit_end=seen.visit_end,
             was_active=seen.was_active,
+            desired_hash=None if arrived else row.desired_hash,
             elements={"owned": owned, "sent": {}},
+            attempts=0,
         )
         news = _told(looked) != _told(row)
         if looked != row:
@@ -199,7 +201,7 @@ class Delivery:
         return identifier_query(self._system, str(row.identifier))
 
     def _send(self, write: Write) -> None:
-        self._hold()
+        self.hold()
         write = self.journal.intend([write])[0]
         try:
             if write.row.ehr_id is None:
@@ -210,6 +212,9 @@ class Delivery:
                 )
         except (EhrConflict, EhrGone) as conflict:
             raise StandsOtherwise from conflict
+        except EhrUnavailable as error:
+            self.journal.failed([(write, error)])
+            raise
         except EhrRefused as refused:
             self.journal.refused(write, refused.code or str(refused.status))
             self.refusals.append(Refusal(key=write.draft.key, reason=Reason.EHR_REFUSED, code=refused.code))
@@ -222,7 +227,7 @@ class Delivery:
         """One transaction. What this EHR does not take that way is left to single writes."""
         if len(writes) < 2:
             return
-        self._hold()
+        self.hold()
         begun = self.journal.intend(writes)
         entries = [
             TransactionEntry(
@@ -236,25 +241,24 @@ class Delivery:
         ]
         try:
             results = self.client.transaction(entries)
-        except (EhrRefused, EhrConflict, EhrGone):
+        except (EhrRefused, EhrConflict, EhrGone, EhrUnavailable) as error:
+            self.journal.failed([(write, error) for write in begun])
+            if isinstance(error, EhrUnavailable):
+                raise
             return
         done = [(write, one) for write, one in zip(begun, results, strict=True) if isinstance(one, Written)]
         self.journal.record(done, settled=len(done) == len(begun))
+        self.journal.failed(
+            [(write, one) for write, one in zip(begun, results, strict=True) if isinstance(one, EhrError)]
+        )
+        if any(write.row.ehr_id is None and not one.created for write, one in done):
+            raise StandsOtherwise
 
 
 def _told(row: LedgerRow) -> tuple[object, ...]:
     """What the rules are told of an artifact: when it changes, the decision has to be made anew."""
     known = known_artifact(row)
     return (known.standing, known.booked, known.was_active, known.start, known.end, known.ehr_status)
-
-
-def _same_version(one: str | None, other: str | None) -> bool:
-    """Whether two ETags name one version; some servers write ``1`` in a Bundle and ``W/"1"`` in a header."""
-    return one is not None and other is not None and _bare(one) == _bare(other)
-
-
-def _bare(etag: str) -> str:
-    return etag.removeprefix("W/").strip('"')
 
 
 def _kind(problem: Problem) -> tuple[str, str, str]:

@@ -4,7 +4,7 @@ Pure. A draft knows its resource for any set of references, and a fingerprint of
 does not depend on the ids that the EHR gives out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,12 +22,19 @@ _OPEN = frozenset({PlanStatus.DRAFT, PlanStatus.ACTIVE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """One artifact as we want it. ``withdrawn``: it is to be ended, and need not be made for that."""
+    """One artifact as we want it. ``withdrawn``: it is to be ended, and need not be made for that.
+
+    ``mentioned``: the artifacts that it refers to as far as they are there.
+    """
 
     key: ArtifactKey
-    wanted: str
+    mentioned: tuple[ArtifactKey, ...]
     withdrawn: bool
     build: Callable[[References], Resource]
+
+    def wanted(self, there: Container[ArtifactKey]) -> str:
+        """The fingerprint of what is wanted while ``there`` can be referred to, the same whatever their ids."""
+        return fingerprint(self.build({key: placeholder(key) for key in self.mentioned if key in there}))
 
 
 def placeholder(key: ArtifactKey) -> str:
@@ -49,22 +56,21 @@ def drafts(care: Care, head: Letterhead) -> tuple[Draft, ...]:
     return tuple(made)
 
 
-def _draft(
-    key: ArtifactKey, mentioned: tuple[ArtifactKey, ...], withdrawn: bool, build: Callable[[References], Resource]
-) -> Draft:
-    wanted = fingerprint(build({other: placeholder(other) for other in mentioned}))
-    return Draft(key=key, wanted=wanted, withdrawn=withdrawn, build=build)
-
-
 def _appointment(desired: DesiredAppointment, head: Letterhead, labels: tuple[Coding, ...]) -> Draft:
-    return _draft(desired.key, (), desired.cancelled, lambda _: appointment(desired, head, labels))
+    return Draft(
+        key=desired.key,
+        mentioned=(),
+        withdrawn=desired.cancelled,
+        build=lambda _: appointment(desired, head, labels),
+    )
 
 
 def _task(desired: DesiredTask, head: Letterhead) -> Draft:
     def build(references: References) -> Resource:
         return task(desired, replace(head, references=references), ())
 
-    return _draft(desired.key, (desired.focus,) if desired.focus else (), desired.cancelled, build)
+    mentioned = (desired.focus,) if desired.focus else ()
+    return Draft(key=desired.key, mentioned=mentioned, withdrawn=desired.cancelled, build=build)
 
 
 def _plan(desired: DesiredPlan, head: Letterhead) -> Draft:
@@ -73,4 +79,5 @@ def _plan(desired: DesiredPlan, head: Letterhead) -> Draft:
         return care_plan(replace(desired, appointments=there), replace(head, references=references))
 
     ended = desired.status not in _OPEN
-    return _draft(desired.key, tuple(entry.key for entry in desired.appointments), ended, build)
+    mentioned = tuple(entry.key for entry in desired.appointments)
+    return Draft(key=desired.key, mentioned=mentioned, withdrawn=ended, build=build)

@@ -95,9 +95,7 @@ class Gatherer:
             problems=tuple(dict.fromkeys((*dose.problems, *problems))),
         )
 
-    def _decode(
-        self, case: _Case, source: Source, key: DoseKey, resource: Resource, facts: Sequence[Fact]
-    ) -> Dose:
+    def _decode(self, case: _Case, source: Source, key: DoseKey, resource: Resource, facts: Sequence[Fact]) -> Dose:
         when, _ = effective(resource, source.zone)
         versions = [_version(fact) for fact in facts]
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from afterdose.core.care import ArtifactKey, KnownArtifact, Standing
+from afterdose.core.errors import EhrAmbiguous, EhrConflict, EhrError
 from afterdose.core.identity import artifact_id
 from afterdose.ehr.answers import Written
 from afterdose.fhir.encode import RESOURCE_TYPE
@@ -21,9 +22,13 @@ from afterdose.work.merge import Merged, settle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One write that is about to happen: the draft, its ledger row, and what is sent."""
+    """One write that is about to happen: the draft, its ledger row, and what is sent.
+
+    ``wish``: the fingerprint of what is wanted, as far as what it refers to is there.
+    """
 
     draft: Draft
+    wish: str
     row: LedgerRow
     merged: Merged
 
@@ -90,7 +95,7 @@ class Journal:
                     standing=Standing.WITHDRAWN if write.draft.withdrawn else Standing.WRITTEN,
                     ehr_status=str(status) if status is not None else "",
                     was_active=write.row.was_active or status == "active",
-                    desired_hash=write.draft.wanted if ours and settled else None,
+                    desired_hash=write.wish if ours and settled else None,
                     elements={
                         "owned": settle(write.merged, dict(resource)) if ours and resource is not None else sent,
                         "sent": {} if resource is not None else sent,
@@ -104,7 +109,17 @@ class Journal:
 
     def refused(self, write: Write, code: str) -> None:
         """Commit that the EHR refused a write."""
-        self.keep(write.row, audit=[_audited(write.row, f"refused {code}")])
+        self.keep(replace(write.row, sent_at=None), audit=[_audited(write.row, f"refused {code}")])
+
+    def failed(self, failures: Sequence[tuple[Write, EhrError]]) -> None:
+        """Commit which writes surely did not happen; what nobody knows of stays begun."""
+        rows = [
+            replace(write.row, sent_at=None)
+            for write, error in failures
+            if not isinstance(error, EhrAmbiguous | EhrConflict)
+        ]
+        if rows:
+            self.keep(*rows)
 
     def keep(self, *rows: LedgerRow, audit: Sequence[AuditEntry] = ()) -> None:
         """Commit rows, and what the audit trail has to say of them, under the claim. Raises LeaseLost."""

@@ -83,8 +83,7 @@ def settle(merged: Merged, returned: Resource) -> dict[str, Any]:
             sent = merged.resource.get(element) or []
             stored = there if isinstance(there, list) and len(there) == len(sent) else sent
             owned[element] = [
-                [wanted, place if isinstance(place, str) else fingerprint(stored[place])]
-                for wanted, place in mine
+                [wanted, place if isinstance(place, str) else fingerprint(stored[place])] for wanted, place in mine
             ]
         elif element in merged.taken_over:
             owned[element] = mine
@@ -106,6 +105,20 @@ def still_ours(current: Resource, owned: Owned, elements: Sequence[str]) -> bool
         elif (fingerprint(there) if there is not None else None) != before:
             return False
     return True
+
+
+def took_effect(current: Resource, *, owned: Owned, sent: Owned) -> bool:
+    """Whether a write without an answer was carried out: something reads as it was sent and not as it did before."""
+    for element, mine in sent.items():
+        there, before = current.get(element), owned.get(element)
+        if isinstance(mine, list):
+            known = {entry[1] for entry in before} if isinstance(before, list) else set()
+            prints = {fingerprint(entry) for entry in there or []}
+            if any(returned in prints and returned not in known for _, returned in mine):
+                return True
+        elif mine != before and there is not None and fingerprint(there) == mine:
+            return True
+    return False
 
 
 def _content(resource: Resource) -> set[str]:

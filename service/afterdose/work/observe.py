@@ -47,28 +47,29 @@ def sight(
 ) -> Sighting:
     """Read the standing of an artifact of ``kind`` from the resource as it is in the EHR now.
 
-    An end that we wrote ourselves is no person's doing: it reads as our status, unchanged. A visit that
-    was once booked stays known as such, also when it was cancelled later.
+    An end that we wrote ourselves is no person's doing: it reads as withdrawn, also where the answer to
+    that write never came. A visit that was once booked stays known as such, also when it was cancelled later.
     """
     resource = dict(current)
     status = current.get("status")
-    ours = still_ours(resource, owned, ["status"])
+    ours = "status" in owned and still_ours(resource, owned, ["status"])
+    ended = Standing.WITHDRAWN if ours else Standing.REMOVED_BY_PERSON
     booked = kind is ArtifactKind.APPOINTMENT and status in _BOOKED
     now = standing
     if kind is ArtifactKind.APPOINTMENT:
         if booked:
             now = Standing.TAKEN_OVER
-        elif status in _APPOINTMENT_ENDED and not ours:
-            now = Standing.REMOVED_BY_PERSON
+        elif status in _APPOINTMENT_ENDED:
+            now = ended
         elif standing is Standing.WRITTEN and (
             not still_ours(resource, owned, _APPOINTMENT_TOUCHED_BY) or current.get("start") is not None
         ):
             now = Standing.TAKEN_OVER
     elif kind is ArtifactKind.CARE_PLAN:
-        if status in _PLAN_ENDED and not ours:
-            now = Standing.REMOVED_BY_PERSON
-    elif status in _TASK_ENDED and not ours:
-        now = Standing.REMOVED_BY_PERSON
+        if status in _PLAN_ENDED:
+            now = ended
+    elif status in _TASK_ENDED:
+        now = ended
     return Sighting(
         standing=now,
         ehr_status=status if isinstance(status, str) else None,

@@ -107,6 +107,7 @@ class Reconciler:
                 hold=hold,
                 identifier_system=self._content.canonicals.identifier_system,
                 profiles=self._content.profiles,
+                clock=self._clock,
             )
             head = self._letterhead(claim, target, snapshot.clinic)
             try:
@@ -179,6 +180,7 @@ def _open(rows: Mapping[ArtifactKey, LedgerRow]) -> list[ArtifactKey]:
         key
         for key, row in rows.items()
         if row.ehr_id is not None
+        and key.kind is not ArtifactKind.PROVENANCE
         and row.standing in (Standing.WRITTEN, Standing.TAKEN_OVER)
         and row.ehr_status not in _ENDED
     ]

@@ -1,0 +1,69 @@
+"""What an earlier attempt may have written: found by identifier, and taken for ours, once.
+
+A write whose answer never came may have been carried out, and the EHR's index may not show it yet. So an empty
+result is believed only some time after the write; until then nothing is sent again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from afterdose.core.errors import EhrGone, EhrRefused, EhrUnavailable
+from afterdose.ehr.answers import etag_of
+from afterdose.ehr.client import EhrClient
+from afterdose.store.rows import LedgerRow
+from afterdose.work.merge import still_ours
+
+INDEX_LAG = timedelta(minutes=1)
+"""How long after a write its result may be missing from a search. Half a minute is common; windows open after a day."""
+
+# What a superfluous one becomes; an Appointment without times cannot be entered-in-error (R4 Appointment, app-3).
+_ENDED = {"Appointment": "cancelled"}
+_MISTAKE = "entered-in-error"
+
+
+def await_index(row: LedgerRow, now: datetime) -> None:
+    """Raise EhrUnavailable while a search may not show yet what became of the write of ``row``."""
+    if row.attempts == 0 or row.sent_at is None:
+        return
+    left = row.sent_at + INDEX_LAG - now
+    if left > timedelta():
+        raise EhrUnavailable(
+            f"{row.resource_type} search: what was sent may not be found yet", code="incomplete", retry_after=left
+        )
+
+
+def adopt(
+    row: LedgerRow, *, client: EhrClient, system: str, hold: Callable[[], None], clock: Callable[[], datetime]
+) -> LedgerRow:
+    """The row with the id of the resource that carries its identifier, unchanged where there is none.
+
+    Of several, the one that a person has acted on counts, else the oldest; the others are ended.
+    Raises EhrConflict where one of those was changed meanwhile, EhrUnavailable while it is too early to know.
+    """
+    hold()
+    found = [dict(one) for one in client.find_by_identifier(row.resource_type, system, str(row.identifier))]
+    if not found:
+        await_index(row, clock())
+        return row
+    sent: Mapping[str, Any] = row.elements.get("sent", {})
+    end = _ENDED.get(row.resource_type, _MISTAKE)
+
+    def rank(resource: dict[str, Any]) -> tuple[bool, bool, str]:
+        untouched = still_ours(resource, sent, ["status"])
+        return resource.get("status") == end, untouched, str(resource.get("meta", {}).get("lastUpdated", ""))
+
+    kept, *doubles = sorted(found, key=rank)
+    for double in doubles:
+        if double.get("status") != end and still_ours(double, sent, ["status"]):
+            hold()
+            _end(double, end, client)
+    return replace(row, ehr_id=str(kept["id"]), elements={"owned": sent, "sent": sent})
+
+
+def _end(double: dict[str, Any], status: str, client: EhrClient) -> None:
+    try:
+        client.update(double["resourceType"], str(double["id"]), {**double, "status": status}, if_match=etag_of(double))
+    except (EhrRefused, EhrGone):
+        return  # it stays as it is, for a person to end
