@@ -15,10 +15,14 @@ from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 
+from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.store.rows import AgendaEntry, Arrival, Receipt
 from afterdose.store.schema import instant_text, patient_key
 
 _T = TypeVar("_T")
+
+Resource = tuple[str, str, str]
+"""Source, resource type and id: what the versions of one resource share."""
 
 ARRIVED = "facts"
 """The reason code of a patient about whom something was received."""
@@ -26,7 +30,7 @@ ARRIVED = "facts"
 
 @dataclass(slots=True)
 class Latest:
-    """The newest fact of one administration: stored (``seq``) or about to be (``place`` among the plan's new facts).
+    """The newest fact of one resource: stored (``seq``) or about to be (``place`` among the plan's new facts).
 
     ``concerned``: every agenda key that its versions ever stood under.
     """
@@ -71,29 +75,33 @@ class Plan:
         return [Receipt(seq if place is None else seqs[place], duplicate) for place, seq, duplicate in self.answers]
 
 
-def plan(arrivals: Iterable[Arrival], latest: Mapping[tuple[str, str], Latest]) -> Plan:
+def plan(arrivals: Iterable[Arrival], latest: Mapping[Resource, Latest]) -> Plan:
     """Decide which arrivals are new facts. An arrival repeats only the latest fact of its id: A, B, A is three.
 
     A re-read is authoritative, so it is stored once even where it equals what was pushed. Everyone whom any version
-    of a new fact's administration named is due.
+    of a new fact's resource named is due.
     """
     known = dict(latest)
     new: list[NewFact] = []
     due: set[tuple[str, str]] = set()
     answers: list[Answer] = []
     for arrival in arrivals:
-        administration = (arrival.source, arrival.resource_id)
+        resource = _resource(arrival)
         content_hash = sha256(arrival.raw).hexdigest()
-        before = known.get(administration)
+        before = known.get(resource)
         if before is not None and _repeats(arrival, content_hash, before):
             answers.append(Answer(before.place, before.seq, duplicate=True))
             continue
         newest = _after(arrival, content_hash, before, len(new))
-        known[administration] = newest
+        known[resource] = newest
         answers.append(Answer(newest.place, newest.seq, duplicate=False))
         new.append(NewFact(arrival, content_hash, newest.patient))
         due |= newest.concerned
     return Plan(new, due, answers)
+
+
+def _resource(arrival: Arrival) -> Resource:
+    return arrival.source, arrival.resource_type, arrival.resource_id
 
 
 def _repeats(arrival: Arrival, content_hash: str, latest: Latest) -> bool:
@@ -109,30 +117,40 @@ def _after(arrival: Arrival, content_hash: str, before: Latest | None, place: in
     patient = arrival.patient
     if before is not None and patient is None and arrival.interaction == "delete":
         patient = before.patient
-    key = patient_key(patient, arrival.source, arrival.resource_id)
-    concerned = {(arrival.target, key)} | (before.concerned if before else set())
+    concerned = _concerned(_resource(arrival), [(arrival.target, patient)]) | (before.concerned if before else set())
     return Latest(arrival.version, content_hash, arrival.interaction, arrival.via, patient, concerned, place=place)
+
+
+def _concerned(resource: Resource, named: Iterable[Sequence[Any]]) -> set[tuple[str, str]]:
+    """The agenda keys of (target, patient) pairs; only a dose of nobody known has a key of its own."""
+    source, type_, id_ = resource
+    return {
+        (target, patient_key(patient, source, id_))
+        for target, patient in named
+        if patient is not None or type_ == ADMINISTRATION
+    }
 
 
 # --- SQLite: one statement a step for the whole group too, because the driver hands Python's lock round at each
 
 _LATEST = (
     """
-SELECT facts.source, facts.resource_id, facts.seq, version, content_hash, interaction, via, patient
+SELECT facts.source, facts.resource_type, facts.resource_id, facts.seq, version, content_hash, interaction, via, patient
 FROM (VALUES """,
-    "(?, ?)",
+    "(?, ?, ?)",
     """) AS wanted
 JOIN facts ON facts.seq = (
-  SELECT max(seq) FROM facts AS each WHERE each.source = wanted.column1 AND each.resource_id = wanted.column2)
+  SELECT max(seq) FROM facts AS each
+  WHERE each.source = wanted.column1 AND each.resource_type = wanted.column2 AND each.resource_id = wanted.column3)
 """,
 )
-_CONCERNED = "SELECT DISTINCT target, patient FROM facts WHERE source = ? AND resource_id = ?"
+_NAMED = "SELECT DISTINCT target, patient FROM facts WHERE source = ? AND resource_type = ? AND resource_id = ?"
 _INSERT = (
     """
-INSERT INTO facts (source, resource_id, target, patient, interaction, via, version, last_updated, content_hash,
-  received_at, raw)
+INSERT INTO facts (source, resource_type, resource_id, target, patient, interaction, via, version, last_updated,
+  content_hash, received_at, raw)
 VALUES """,
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "",
 )
 _ON_CONFLICT = """
@@ -184,13 +202,12 @@ def put_sqlite(connection: sqlite3.Connection, entries: Iterable[AgendaEntry]) -
         _execute(connection, _PUT, rows)
 
 
-def _latest_sqlite(connection: sqlite3.Connection, arrivals: Iterable[Arrival]) -> dict[tuple[str, str], Latest]:
-    found: dict[tuple[str, str], Latest] = {}
-    for administrations in _parts(list({(arrival.source, arrival.resource_id) for arrival in arrivals})):
-        for source, resource_id, *row in _execute(connection, _LATEST, administrations).fetchall():
-            administration = (source, resource_id)
-            named = connection.execute(_CONCERNED, administration).fetchall()
-            found[administration] = _latest(administration, row, named)
+def _latest_sqlite(connection: sqlite3.Connection, arrivals: Iterable[Arrival]) -> dict[Resource, Latest]:
+    found: dict[Resource, Latest] = {}
+    for resources in _parts(list({_resource(arrival) for arrival in arrivals})):
+        for source, type_, id_, *row in _execute(connection, _LATEST, resources).fetchall():
+            resource = (source, type_, id_)
+            found[resource] = _latest(resource, row, connection.execute(_NAMED, resource).fetchall())
     return found
 
 
@@ -213,14 +230,13 @@ def _parts(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
 def _row(fact: NewFact, moment: str) -> tuple[object, ...]:
     a = fact.arrival
     last_updated = instant_text(a.last_updated) if a.last_updated is not None else None
-    head = (a.source, a.resource_id, a.target, fact.patient, a.interaction, a.via, a.version)
+    head = (*_resource(a), a.target, fact.patient, a.interaction, a.via, a.version)
     return (*head, last_updated, fact.content_hash, moment, a.raw)
 
 
-def _latest(administration: tuple[str, str], row: Sequence[Any], named: Iterable[Sequence[Any]]) -> Latest:
+def _latest(resource: Resource, row: Sequence[Any], named: Iterable[Sequence[Any]]) -> Latest:
     seq, version, content_hash, interaction, via, patient = row
-    concerned = {(target, patient_key(each, *administration)) for target, each in named}
-    return Latest(version, content_hash, interaction, via, patient, concerned, seq=seq)
+    return Latest(version, content_hash, interaction, via, patient, _concerned(resource, named), seq=seq)
 
 
 # --- PostgreSQL: one statement a step for the whole group, because each costs a round trip
@@ -228,15 +244,17 @@ def _latest(administration: tuple[str, str], row: Sequence[Any], named: Iterable
 _PG_LOCK = "SELECT pg_advisory_xact_lock(number) FROM unnest(%s::bigint[]) AS number"
 _PG_LATEST = (
     """
-SELECT wanted.source, wanted.resource_id, newest.*, (
+SELECT wanted.source, wanted.resource_type, wanted.resource_id, newest.*, (
   SELECT jsonb_agg(DISTINCT jsonb_build_array(named.target, named.patient)) FROM facts AS named
-  WHERE named.source = wanted.source AND named.resource_id = wanted.resource_id)
+  WHERE named.source = wanted.source AND named.resource_type = wanted.resource_type
+    AND named.resource_id = wanted.resource_id)
 FROM (VALUES """,
-    "(%s::text, %s::text)",
-    """) AS wanted (source, resource_id)
+    "(%s::text, %s::text, %s::text)",
+    """) AS wanted (source, resource_type, resource_id)
 CROSS JOIN LATERAL (
   SELECT seq, version, content_hash, interaction, via, patient FROM facts
-  WHERE facts.source = wanted.source AND facts.resource_id = wanted.resource_id
+  WHERE facts.source = wanted.source AND facts.resource_type = wanted.resource_type
+    AND facts.resource_id = wanted.resource_id
   ORDER BY seq DESC LIMIT 1) AS newest
 """,
 )
@@ -245,7 +263,7 @@ _PG_PUT = (_PUT[0], _PUT[1].replace("?", "%s"), _ON_CONFLICT.replace("%", "%%"))
 
 
 def lock_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> None:
-    """Keep every other writer of these administrations out until the transaction ends, always in the same order.
+    """Keep every other writer of these resources out until the transaction ends, always in the same order.
 
     Only so is the order of ``seq`` within one id the order of commits, and two hosts cannot both find an arrival new.
     """
@@ -283,11 +301,12 @@ def put_postgres(connection: psycopg.Connection[Any], entries: Iterable[AgendaEn
         _execute_postgres(connection, _PG_PUT, rows)
 
 
-def _latest_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> dict[tuple[str, str], Latest]:
-    found: dict[tuple[str, str], Latest] = {}
-    for administrations in _parts(list({(arrival.source, arrival.resource_id) for arrival in arrivals})):
-        for source, resource_id, *row, named in _execute_postgres(connection, _PG_LATEST, administrations).fetchall():
-            found[source, resource_id] = _latest((source, resource_id), row, named)
+def _latest_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> dict[Resource, Latest]:
+    found: dict[Resource, Latest] = {}
+    for resources in _parts(list({_resource(arrival) for arrival in arrivals})):
+        for source, type_, id_, *row, named in _execute_postgres(connection, _PG_LATEST, resources).fetchall():
+            resource = (source, type_, id_)
+            found[resource] = _latest(resource, row, named)
     return found
 
 
@@ -300,10 +319,10 @@ def _execute_postgres(
 
 def _row_postgres(fact: NewFact, now: datetime) -> tuple[object, ...]:
     a = fact.arrival
-    head = (a.source, a.resource_id, a.target, fact.patient, a.interaction, a.via, a.version)
+    head = (*_resource(a), a.target, fact.patient, a.interaction, a.via, a.version)
     return (*head, a.last_updated, fact.content_hash, now, a.raw)
 
 
 def _lock_number(arrival: Arrival) -> int:
-    digest = blake2b(f"{arrival.source}\0{arrival.resource_id}".encode(), digest_size=8).digest()
+    digest = blake2b("\0".join(_resource(arrival)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

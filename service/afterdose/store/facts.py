@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from afterdose.core.dose import DoseKey
+from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.store.append import append_postgres, append_sqlite, lock_postgres
 from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence
@@ -16,7 +17,7 @@ from afterdose.store.schema import facts
 
 
 class Facts:
-    """Received versions of administrations. Arrivals of senders come in through the committer."""
+    """Received versions of administrations and of what hangs on them. Arrivals of senders come in through the committer."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
@@ -32,9 +33,10 @@ class Facts:
             chosen = sa.and_(facts.c.source == source, facts.c.resource_id == resource_id, facts.c.target == target)
         else:
             named = sa.select(facts.c.source, facts.c.resource_id).where(
-                facts.c.target == target, facts.c.patient == patient
+                facts.c.target == target, facts.c.patient == patient, facts.c.resource_type == ADMINISTRATION
             )
             chosen = sa.tuple_(facts.c.source, facts.c.resource_id).in_(named)
+        chosen = sa.and_(facts.c.resource_type == ADMINISTRATION, chosen)
         versions: dict[DoseKey, list[Fact]] = {}
         with self._database.reading() as connection:
             for row in connection.execute(sa.select(facts).where(chosen).order_by(facts.c.seq)).mappings():
@@ -42,11 +44,30 @@ class Facts:
                 versions.setdefault(fact.key, []).append(fact)
         return versions
 
-    def latest(self, source: str, resource_id: str) -> Fact | None:
-        """The newest fact of an administration, None where nothing was ever received."""
+    def others(self, target: str, patient: str) -> tuple[Fact, ...]:
+        """The version that counts of every other resource that is about this patient now, deletions among them.
+
+        By the sender's ``lastUpdated``, else by receipt, so in any order of arrival the same; ordered by their keys.
+        """
+        c, key = facts.c, (facts.c.source, facts.c.resource_type, facts.c.resource_id)
+        named = sa.select(*key).where(c.target == target, c.patient == patient, c.resource_type != ADMINISTRATION)
+        newest_first = (sa.func.coalesce(c.last_updated, c.received_at), c.received_at, c.seq)
+        place = sa.func.row_number().over(partition_by=key, order_by=[one.desc() for one in newest_first])
+        ranked = sa.select(facts, place.label("place")).where(sa.tuple_(*key).in_(named)).subquery()
+        counts = sa.select(*(ranked.c[column.name] for column in c)).where(
+            ranked.c.place == 1, ranked.c.target == target, ranked.c.patient == patient
+        )
+        statement = counts.order_by(ranked.c.source, ranked.c.resource_type, ranked.c.resource_id)
+        with self._database.reading() as connection:
+            return tuple(_fact(row) for row in connection.execute(statement).mappings())
+
+    def latest(self, source: str, resource_id: str, resource_type: str = ADMINISTRATION) -> Fact | None:
+        """The fact of a resource that was received last, None where nothing ever was."""
         statement = (
             sa.select(facts)
-            .where(facts.c.source == source, facts.c.resource_id == resource_id)
+            .where(
+                facts.c.source == source, facts.c.resource_type == resource_type, facts.c.resource_id == resource_id
+            )
             .order_by(facts.c.seq.desc())
             .limit(1)
         )

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from afterdose.core.care import Membership
 from afterdose.core.dose import DoseKey
 from afterdose.core.reasons import Outcome, Reason
+from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence, check_owner
 from afterdose.store.rows import Claim, OutcomeRow
@@ -63,7 +64,9 @@ class Outcomes:
         """What became of an administration: the word of the patient whom its newest fact names."""
         newest = (
             sa.select(facts.c.patient)
-            .where(facts.c.source == source, facts.c.resource_id == resource_id)
+            .where(
+                facts.c.source == source, facts.c.resource_type == ADMINISTRATION, facts.c.resource_id == resource_id
+            )
             .order_by(facts.c.seq.desc())
             .limit(1)
         )

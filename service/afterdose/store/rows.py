@@ -10,6 +10,7 @@ from afterdose.core.care import ArtifactKey, Standing
 from afterdose.core.dose import DoseKey
 from afterdose.core.errors import Problem
 from afterdose.core.reasons import Outcome, Reason
+from afterdose.fhir.administration import TYPE as ADMINISTRATION
 
 Interaction = Literal["upsert", "delete"]
 Via = Literal["push", "poll", "read"]
@@ -18,13 +19,14 @@ Via = Literal["push", "poll", "read"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """One received version of a MedicationAdministration (or its deletion), not stored yet.
+    """One received version of a resource (or its deletion), not stored yet; of a dose where nothing else is said.
 
     ``target``: the EHR in which ``patient`` is a Patient id; ``patient`` is None where the subject could not be
     resolved, and for a delete that names none. ``raw``: the bytes as received, empty for a delete.
     """
 
     source: str
+    resource_type: str = ADMINISTRATION
     resource_id: str
     target: str
     patient: str | None
@@ -53,7 +55,7 @@ class Fact(Arrival):
 
     @property
     def key(self) -> DoseKey:
-        """The administration of which this is a version."""
+        """The dose of which this is a version, where it is one of an administration."""
         return DoseKey(self.source, self.resource_id)
 
 

@@ -2,6 +2,7 @@
 
 Instants are aware UTC datetimes with microseconds, in and out. A patient key is the Patient id in the target EHR, or
 ``~source/id`` of the administration while its patient is not resolved (``~`` and ``/`` cannot stand in a FHIR id).
+Another resource whose patient is not resolved stands under no key.
 """
 
 from datetime import UTC, datetime
@@ -79,6 +80,7 @@ facts = sa.Table(
         "seq", _Serial, sa.Identity(), primary_key=True, comment="order of receipt; within one id also of commit"
     ),
     sa.Column("source", sa.Text, nullable=False),
+    sa.Column("resource_type", sa.Text, nullable=False),
     sa.Column("resource_id", sa.Text, nullable=False),
     sa.Column("target", sa.Text, nullable=False),
     sa.Column("patient", sa.Text, comment="Patient id in the target; NULL where the subject could not be resolved"),
@@ -89,8 +91,8 @@ facts = sa.Table(
     sa.Column("content_hash", sa.Text, nullable=False, comment="SHA-256 of raw, hexadecimal"),
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("raw", sa.LargeBinary, nullable=False, comment="what was received; empty for a delete"),
-    sa.Index("ix_facts_administration", "source", "resource_id", "seq"),
-    sa.Index("ix_facts_patient", "target", "patient"),
+    sa.Index("ix_facts_resource", "source", "resource_type", "resource_id", "seq"),
+    sa.Index("ix_facts_patient", "target", "patient", "resource_type"),
 )
 
 agenda = sa.Table(

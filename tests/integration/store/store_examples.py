@@ -1,6 +1,6 @@
 """Short ways to say what arrives."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from afterdose.store.rows import Arrival, Claim, Interaction, Via
 from afterdose.store.store import Store
@@ -16,16 +16,20 @@ def arrival(
     version: str | None = None,
     interaction: Interaction = "upsert",
     via: Via = "push",
+    last_updated: datetime | None = None,
+    resource_type: str = "MedicationAdministration",
 ) -> Arrival:
-    """One version of a dose."""
+    """One version of a dose, or of a resource of another type."""
     return Arrival(
         source="ehr",
+        resource_type=resource_type,
         resource_id=resource_id,
         target="main",
         patient=patient,
         interaction=interaction,
         via=via,
         version=version,
+        last_updated=last_updated,
         raw=raw,
     )
 

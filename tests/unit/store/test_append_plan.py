@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from afterdose.store.append import Latest, plan
+from afterdose.store.append import Latest, Resource, plan
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.store.schema import instant_of, instant_text, patient_key
 
-KEY = ("ehr", "dose-1")
+KEY = ("ehr", "MedicationAdministration", "dose-1")
 
 
 def arrival(raw: bytes = b"A", patient: str | None = "ann", **named: Any) -> Arrival:
     return Arrival(source="ehr", resource_id="dose-1", target="main", patient=patient, raw=raw, **named)
 
 
-def stored(one: Arrival, seq: int) -> dict[tuple[str, str], Latest]:
+def stored(one: Arrival, seq: int) -> dict[Resource, Latest]:
     [new] = plan([one], {}).new
     concerned = {("main", patient_key(new.patient, "ehr", "dose-1"))}
     return {KEY: Latest(one.version, new.content_hash, one.interaction, one.via, new.patient, concerned, seq=seq)}

@@ -20,6 +20,7 @@ def upgrade() -> None:
             "seq", SERIAL, sa.Identity(), nullable=False, comment="order of receipt; within one id also of commit"
         ),
         sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("resource_type", sa.Text(), nullable=False),
         sa.Column("resource_id", sa.Text(), nullable=False),
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column(
@@ -34,8 +35,8 @@ def upgrade() -> None:
         sa.Column("raw", sa.LargeBinary(), nullable=False, comment="what was received; empty for a delete"),
         sa.PrimaryKeyConstraint("seq", name="pk_facts"),
     )
-    op.create_index("ix_facts_administration", "facts", ["source", "resource_id", "seq"])
-    op.create_index("ix_facts_patient", "facts", ["target", "patient"])
+    op.create_index("ix_facts_resource", "facts", ["source", "resource_type", "resource_id", "seq"])
+    op.create_index("ix_facts_patient", "facts", ["target", "patient", "resource_type"])
     op.create_table(
         "agenda",
         sa.Column("target", sa.Text(), nullable=False),
