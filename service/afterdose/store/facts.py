@@ -17,7 +17,7 @@ from afterdose.store.schema import facts
 
 
 class Facts:
-    """Received versions of administrations and of what hangs on them. Arrivals of senders come in through the committer."""
+    """Received versions of administrations and of what hangs on them. What is sent comes in through the committer."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
@@ -65,9 +65,7 @@ class Facts:
         """The fact of a resource that was received last, None where nothing ever was."""
         statement = (
             sa.select(facts)
-            .where(
-                facts.c.source == source, facts.c.resource_type == resource_type, facts.c.resource_id == resource_id
-            )
+            .where(facts.c.source == source, facts.c.resource_type == resource_type, facts.c.resource_id == resource_id)
             .order_by(facts.c.seq.desc())
             .limit(1)
         )
