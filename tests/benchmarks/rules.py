@@ -1,0 +1,101 @@
+"""What deciding costs: decide, encode and conform in CPU milliseconds a dose, without any database or EHR."""
+
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from doses import a_dose
+
+from afterdose.content.content import Content, load_content
+from afterdose.core.care import Known, Snapshot
+from afterdose.core.clinic import Clinic
+from afterdose.core.dose import Context, Dose, DoseKey
+from afterdose.core.plan import decide
+from afterdose.fhir import conform
+from afterdose.fhir.decode import decode_dose
+from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead
+from afterdose.fhir.narrative import Wording
+from afterdose.work.drafts import drafts
+
+FIRST_DOSE = datetime(2026, 1, 5, 15, 10, tzinfo=UTC)
+BETWEEN_DOSES = timedelta(days=3)
+
+
+def measure(rounds: int = 100) -> dict[str, float]:
+    """Medians for the first dose of a course and for the eighth, all artifacts of the course made anew."""
+    content = load_content()
+    clinic = content.clinic("example-7-days")
+    return {
+        f"{which} dose, decide + encode + conform ms": 1000 * _median(content, clinic, _doses(content, number), rounds)
+        for which, number in (("first", 1), ("eighth", 8))
+    }
+
+
+def _doses(content: Content, number: int) -> list[Dose]:
+    found = []
+    for place in range(number):
+        ended = FIRST_DOSE + place * BETWEEN_DOSES
+        dose = decode_dose(
+            a_dose(f"dose-{place}", "patient", ended),
+            key=DoseKey("ehr", f"dose-{place}"),
+            patient="patient",
+            heard_at=ended + timedelta(minutes=5),
+            codes=content.codes,
+            zone=ZoneInfo("America/New_York"),
+            context=Context(),
+        )
+        found.append(dose)
+    return found
+
+
+def _median(content: Content, clinic: Clinic, doses: list[Dose], rounds: int) -> float:
+    known = Known()
+    for count in range(1, len(doses)):  # memberships are minted dose by dose, as they arrive
+        care = decide(_snapshot(content, clinic, doses[:count], known), doses[count - 1].heard_at)
+        known = Known(memberships=care.memberships)
+    found = []
+    for _ in range(rounds):
+        begun = time.process_time()
+        _once(content, clinic, _snapshot(content, clinic, doses, known), doses[-1].heard_at)
+        found.append(time.process_time() - begun)
+    return statistics.median(found)
+
+
+def _snapshot(content: Content, clinic: Clinic, doses: list[Dose], known: Known) -> Snapshot:
+    return Snapshot(
+        patient="patient",
+        doses=tuple(doses),
+        known=known,
+        protocols=content.protocols,
+        clinic=clinic,
+        codes=content.codes,
+    )
+
+
+def _once(content: Content, clinic: Clinic, snapshot: Snapshot, now: datetime) -> None:
+    words = Wording(
+        clinic=clinic,
+        protocols=content.protocols,
+        reason_text=content.reason_text,
+        software="benchmark",
+        name_drug=True,
+    )
+    head = Letterhead(
+        patient="patient",
+        canonicals=content.canonicals,
+        codes=content.codes,
+        words=words,
+        dose_bases={"ehr": ""},
+        references={},
+    )
+    made = drafts(decide(snapshot, now), head)
+    references = {draft.key: f"{RESOURCE_TYPE[draft.key.kind]}/1" for draft in made}
+    for draft in made:
+        if conform.problems(draft.build(references), profiles=content.profiles):
+            raise RuntimeError("what we make is not conformant")
+
+
+if __name__ == "__main__":
+    for name, value in measure().items():
+        print(f"{name:45} {value:8.2f}")
