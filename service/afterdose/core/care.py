@@ -7,10 +7,14 @@ EHR is not decided here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from afterdose.core.artifact import ArtifactKey as ArtifactKey
+from afterdose.core.artifact import ArtifactKind as ArtifactKind
+from afterdose.core.artifact import KnownArtifact as KnownArtifact
+from afterdose.core.artifact import Standing as Standing
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, Dose, DoseKey, Family, PlannedDose, PlannedKind
@@ -123,66 +127,6 @@ class DoseVerdict:
     wake_up: datetime | None = None
 
 
-class ArtifactKind(StrEnum):
-    """What we may put into the EHR for a subject (a course or a dose session)."""
-
-    CARE_PLAN = "care-plan"
-    APPOINTMENT = "appointment"
-    REVIEW_TASK = "review-task"
-    UNMET_TASK = "unmet-task"
-    BOOKED_TASK = "booked-task"
-    PROVENANCE = "provenance"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class ArtifactKey:
-    """Identity of one artifact: its kind, the course or dose session it serves, and a generation.
-
-    The generation rises only after our own withdrawal, so that a reinstated dose does not find its
-    cancelled Appointment.
-    """
-
-    kind: ArtifactKind
-    subject: UUID
-    generation: int = 0
-
-
-class Standing(StrEnum):
-    """How an artifact stands in the EHR, as far as we know."""
-
-    INTENDED = "intended"
-    """We mean to write it, or began to; the EHR may or may not have it."""
-    WRITTEN = "written"
-    """It is there and ours."""
-    TAKEN_OVER = "taken-over"
-    """People changed it (or, for an Appointment, booked it): theirs now."""
-    REMOVED_BY_PERSON = "removed-by-person"
-    """A person cancelled, revoked, completed or deleted it: a tombstone, never created again."""
-    WITHDRAWN = "withdrawn"
-    """We withdrew it ourselves."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownArtifact:
-    """One ledger row as the rules see it. ``ehr_status`` is the status element last seen in the EHR.
-
-    ``booked``: an Appointment that people have booked (or that has moved on to arrived, fulfilled,
-    noshow ...). ``was_active``: a CarePlan that has been active at any time.
-    """
-
-    key: ArtifactKey
-    standing: Standing
-    ehr_status: str | None = None
-    booked: bool = False
-    was_active: bool = False
-    reference: str | None = None
-    """``Type/id`` in the EHR, None until it is known to be there."""
-    start: datetime | None = None
-    """When the visit that people booked starts (Appointment.start), None while none is booked or known."""
-    end: datetime | None = None
-    """When that visit ends (Appointment.end)."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
     """To which dose session and course an administration was assigned when it was first seen."""
@@ -216,6 +160,10 @@ class Snapshot:
     clinic: Clinic
     codes: Codes
     accept_auto: bool = False
+    preferred: frozenset[ArtifactKind] = frozenset()
+    """Optional ways of working that patient or clinician have stated as their preference."""
+    crisis_plan_on_file: bool | None = None
+    """None where that cannot be known."""
 
 
 class PlanStatus(StrEnum):
@@ -255,6 +203,52 @@ class DesiredTask:
     cancelled: bool = False
     course: ArtifactKey | None = None
     focus: ArtifactKey | None = None
+    labels: tuple[Coding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredGoal:
+    """The Goal of a course. ``status`` is that of its plan; ``ended``: it is to be ended, and need not be made."""
+
+    key: ArtifactKey
+    family: Family
+    status: PlanStatus
+    start: datetime | None = None
+    labels: tuple[Coding, ...] = ()
+    ended: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repetition:
+    """How often something is to be done. ``length`` is the least and the most time that it takes."""
+
+    every: timedelta
+    count: int | None = None
+    length: tuple[timedelta, timedelta] | None = None
+    at_bedtime: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredActivity:
+    """Something besides the sessions that belongs to a course, or its end (``cancelled``).
+
+    ``dose``: the dose session that it follows; None for what belongs to the whole course. ``due_assumed``:
+    the next dose is not known. ``hold``: the plan goes on naming it and nothing is written to it.
+    """
+
+    key: ArtifactKey
+    course: ArtifactKey
+    family: Family
+    dose: DoseVerdict | None = None
+    for_patient: bool = False
+    starts: datetime | None = None
+    due: datetime | None = None
+    due_assumed: bool = False
+    repeats: Repetition | None = None
+    focus: ArtifactKey | None = None
+    labels: tuple[Coding, ...] = ()
+    cancelled: bool = False
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +265,10 @@ class DesiredPlan:
     period_end: datetime | None = None
     labels: tuple[Coding, ...] = ()
     replaces: ArtifactKey | None = None
+    goal: ArtifactKey | None = None
+    activities: tuple[DesiredActivity, ...] = ()
+    therapist_present: bool | None = None
+    """Whether a therapist accompanied the latest dose; None where nobody said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,8 +285,8 @@ class ReviewItem:
 class Care:
     """The answer of decide(): every administration of the snapshot is in exactly one verdict.
 
-    An artifact of the ledger that is not named here stays as it is. ``appointments`` are those of the
-    plans, held ones among them, and the cancellations.
+    An artifact of the ledger that is not named here stays as it is. ``appointments`` and ``activities`` are
+    those of the plans, held ones among them, and the cancellations.
     """
 
     verdicts: tuple[DoseVerdict, ...]
@@ -298,6 +296,8 @@ class Care:
     reviews: tuple[ReviewItem, ...]
     memberships: Mapping[DoseKey, Membership]
     wake_up: datetime | None
+    goals: tuple[DesiredGoal, ...] = ()
+    activities: tuple[DesiredActivity, ...] = ()
 
 
 def local_day(moment: datetime, clinic: Clinic) -> date:

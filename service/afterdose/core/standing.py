@@ -35,7 +35,7 @@ class Standings:
     def is_open(self, kind: ArtifactKind, subject: UUID) -> bool:
         """Whether it is in the EHR, or may be, and nobody has ended it."""
         row = self.latest(kind, subject)
-        return row is not None and row.standing in _OPEN
+        return row is not None and is_open(row)
 
     def still_open(self, *kinds: ArtifactKind) -> list[KnownArtifact]:
         """The artifacts of these kinds that are in the EHR, or may be, and that nobody has ended."""
@@ -62,6 +62,11 @@ class Standings:
         if any(row.standing is Standing.TAKEN_OVER for row in rows):
             return 2
         return int(any(row.standing in _OPEN for row in rows))
+
+
+def is_open(row: KnownArtifact) -> bool:
+    """Whether it is in the EHR, or may be, and nobody has ended it."""
+    return row.standing in _OPEN
 
 
 def is_theirs(row: KnownArtifact) -> bool:
