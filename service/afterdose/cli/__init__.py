@@ -11,13 +11,14 @@ _COMMANDS = {
     "explain": "explain",
     "migrate": "serve",
     "plan": "plan",
+    "render-profiles": "render_profiles",
     "run": "serve",
     "serve": "serve",
     "settings": "serve",
     "validate": "validate",
     "work": "serve",
 }
-"""Command -> module of this package that defines it under the same name."""
+"""Command -> module of this package that defines it under the same name, with "_" for "-"."""
 
 
 class _Commands(click.Group):
@@ -30,7 +31,7 @@ class _Commands(click.Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = getattr(import_module(f"afterdose.cli.{module}"), cmd_name)
+        command: click.Command = getattr(import_module(f"afterdose.cli.{module}"), cmd_name.replace("-", "_"))
         return command
 
     def invoke(self, ctx: click.Context) -> object:

@@ -32,14 +32,13 @@ class Citation:
 class ProtocolFile:
     """A protocol, how long a session under it may be, and what it rests on.
 
-    ``references``: (title, url) of every number, each once, in the order of the file; the url is None where
-    the source is not published at one.
+    ``references``: (title, url) of the published sources of numbers, each once, in the order of the file.
     """
 
     protocol: Protocol
     shortest_session: timedelta
     longest_session: timedelta
-    references: tuple[tuple[str, str | None], ...]
+    references: tuple[tuple[str, str], ...]
     citations: tuple[Citation, ...]
 
 
@@ -73,9 +72,9 @@ def read_protocol(path: Path) -> ProtocolFile:
     )
 
 
-def _references(*entries: Mapping[str, Any]) -> tuple[tuple[str, str | None], ...]:
+def _references(*entries: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     found = [(entry["reference"]["title"], entry["reference"]["url"]) for entry in entries]
-    return tuple(dict.fromkeys((title, url if url.startswith("http") else None) for title, url in found))
+    return tuple(dict.fromkeys((title, url) for title, url in found if url.startswith("http")))
 
 
 _IN_ORDER = ("nothing_before", "opens_after", "peak_after", "plateau_ends_after", "closes_after", "post_window_until")

@@ -3,6 +3,7 @@
 http://hl7.org/fhir/R4/capabilitystatement.html
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
 from flask import Blueprint, Flask, Response, current_app
@@ -14,6 +15,8 @@ from afterdose.web.problems import FHIR_JSON, fhir_answer
 # Our routes by endpoint, as FHIR's interactions: http://hl7.org/fhir/R4/valueset-type-restful-interaction.html
 _TYPE_INTERACTIONS = {"inbound.create": "create", "inbound.update": "update", "inbound.delete": "delete"}
 _SYSTEM_INTERACTIONS = {"inbound.base": ("transaction", "batch")}
+ENDPOINTS = frozenset(_TYPE_INTERACTIONS) | frozenset(_SYSTEM_INTERACTIONS)
+"""The endpoints of ours that a CapabilityStatement can name."""
 
 
 def blueprint(built_at: datetime) -> Blueprint:
@@ -29,9 +32,6 @@ def blueprint(built_at: datetime) -> Blueprint:
 
 def capability_statement(app: Flask, built_at: datetime) -> dict[str, object]:
     """What the routes of ``app`` offer to a FHIR client."""
-    endpoints = {rule.endpoint for rule in app.url_map.iter_rules()}
-    of_type = [{"code": code} for endpoint, code in _TYPE_INTERACTIONS.items() if endpoint in endpoints]
-    of_system = [code for endpoint, codes in _SYSTEM_INTERACTIONS.items() if endpoint in endpoints for code in codes]
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -40,14 +40,19 @@ def capability_statement(app: Flask, built_at: datetime) -> dict[str, object]:
         "implementation": {"description": "afterdose takes MedicationAdministration events"},
         "fhirVersion": "4.0.1",
         "format": [FHIR_JSON],
-        "rest": [
-            {
-                "mode": "server",
-                "documentation": "Bundles of type collection, history, message, searchset and "
-                "subscription-notification are taken like transactions; each entry is answered for itself.",
-                "security": {"description": "Every request but this one shows a secret in a header."},
-                "resource": [{"type": administration.TYPE, "interaction": of_type, "updateCreate": True}],
-                "interaction": [{"code": code} for code in of_system],
-            }
-        ],
+        "rest": [rest({rule.endpoint for rule in app.url_map.iter_rules()})],
+    }
+
+
+def rest(endpoints: Collection[str] = ENDPOINTS) -> dict[str, object]:
+    """CapabilityStatement.rest of an application with these endpoints; by default of one that has all of ours."""
+    of_type = [{"code": code} for endpoint, code in _TYPE_INTERACTIONS.items() if endpoint in endpoints]
+    of_system = [code for endpoint, codes in _SYSTEM_INTERACTIONS.items() if endpoint in endpoints for code in codes]
+    return {
+        "mode": "server",
+        "documentation": "Bundles of type collection, history, message, searchset and subscription-notification are "
+        "taken like transactions; each entry is answered for itself.",
+        "security": {"description": "Every request but this one shows a secret in a header."},
+        "resource": [{"type": administration.TYPE, "interaction": of_type, "updateCreate": True}],
+        "interaction": [{"code": code} for code in of_system],
     }
