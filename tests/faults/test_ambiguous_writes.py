@@ -32,7 +32,7 @@ FAULTS: dict[str, Callable[[], Fault]] = {
     "not carried out, 409": lambda: faults.status(409),
     "not carried out, 412": lambda: faults.status(412),
 }
-SINGLE = Behaviour(transaction="undeclared")
+USUAL, SINGLE = Behaviour(), Behaviour(transaction="undeclared")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Write:
     method: str
     path: str
     asks: tuple[str, ...]
-    behaviour: Behaviour = Behaviour()
+    behaviour: Behaviour = USUAL
 
 
 WRITES = {
@@ -53,7 +53,9 @@ WRITES = {
     "a transaction that amends": Write(
         "second dose", "POST", "/fhir$", (r"GET /fhir/Appointment\?identifier", r"GET /fhir/CarePlan/")
     ),
-    "POST Appointment": Write("first dose", "POST", "/fhir/Appointment$", (r"GET /fhir/Appointment\?identifier",), SINGLE),
+    "POST Appointment": Write(
+        "first dose", "POST", "/fhir/Appointment$", (r"GET /fhir/Appointment\?identifier",), SINGLE
+    ),
     "POST CarePlan": Write("first dose", "POST", "/fhir/CarePlan$", (r"GET /fhir/CarePlan\?identifier",), SINGLE),
     "PUT Appointment": Write("corrected", "PUT", "/fhir/Appointment/", ("GET /fhir/Appointment/",), SINGLE),
     "PUT CarePlan": Write("second dose", "PUT", "/fhir/CarePlan/", ("GET /fhir/CarePlan/",), SINGLE),

@@ -19,13 +19,13 @@ from typing import Any
 
 import pytest
 import requests
-from running_service import TOKEN, RunningService
 from ward import OPEN_APPOINTMENTS, OPEN_PLANS, dose
 
 from afterdose.sandbox import Behaviour, SandboxEHR
 from afterdose.sandbox.faults import Answer, Fault, Pause, Serve
 from afterdose.store.rows import Arrival
 from afterdose.store.store import Store, open_store
+from running_service import TOKEN, RunningService
 
 Resource = dict[str, Any]
 pytestmark = pytest.mark.kill
@@ -46,6 +46,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def ehr() -> Iterator[SandboxEHR]:
     with SandboxEHR(behaviour=Behaviour(latency_ms=30)) as running:
         yield running
+
+
+def seeded() -> random.Random:
+    """Chance that can be had again: set FAULTS_SEED to what a failure printed."""
+    return random.Random(SEED)  # noqa: S311 - nothing secret depends on it
 
 
 class Patient:
@@ -130,7 +135,9 @@ def is_idle(store: Store, patients: list[Patient]) -> bool:
 
 def wrongs(ehr: SandboxEHR, store: Store, patients: list[Patient], acknowledged: set[str]) -> list[str]:
     """Every promise that is broken, one line each."""
-    found = [f"{id_} was acknowledged and is not known" for id_ in acknowledged if store.facts.latest("ehr", id_) is None]
+    found = [
+        f"{id_} was acknowledged and is not known" for id_ in acknowledged if store.facts.latest("ehr", id_) is None
+    ]
     found += [f"{id_} has no outcome" for id_ in acknowledged if store.outcomes.find("ehr", id_) is None]
     found += [f"{row.patient} is parked: {row.parked}" for row in store.agenda.parked()]
     for type_ in ("CarePlan", "Appointment", "Task"):
@@ -152,7 +159,7 @@ def wrongs(ehr: SandboxEHR, store: Store, patients: list[Patient], acknowledged:
 
 
 def _of(ehr: SandboxEHR, type_: str, patient: Patient) -> list[Resource]:
-    return [one for one in ehr.all(type_) if f"Patient/{patient.id}\"" in json.dumps(one)]
+    return [one for one in ehr.all(type_) if f'Patient/{patient.id}"' in json.dumps(one)]
 
 
 def admitted(ehr: SandboxEHR) -> list[Patient]:
@@ -163,9 +170,9 @@ def admitted(ehr: SandboxEHR) -> list[Patient]:
 
 
 def test_killed_at_any_moment_the_service_loses_nothing_and_doubles_nothing(ehr: SandboxEHR, tmp_path: Path) -> None:
-    chance, patients = random.Random(SEED), admitted(ehr)
+    chance, patients = seeded(), admitted(ehr)
     service = RunningService(tmp_path, ehr.base_url, lease="2s", deadline="1s", threads=4)
-    sender = Sender(ehr, service.fhir, patients, random.Random(SEED), pause=2.0)
+    sender = Sender(ehr, service.fhir, patients, seeded(), pause=2.0)
     kills = 0
     service.start()
     sender.start()
@@ -186,7 +193,7 @@ def test_killed_at_any_moment_the_service_loses_nothing_and_doubles_nothing(ehr:
 def test_stopped_under_load_the_service_ends_in_time_and_loses_nothing(ehr: SandboxEHR, tmp_path: Path) -> None:
     patients = admitted(ehr)
     service = RunningService(tmp_path, ehr.base_url, threads=4, processes=2)
-    sender = Sender(ehr, service.fhir, patients, random.Random(SEED), pause=0.05)
+    sender = Sender(ehr, service.fhir, patients, seeded(), pause=0.05)
     service.start()
     sender.start()
     try:
@@ -219,7 +226,9 @@ class Workers:
         self.process.wait()
 
 
-@pytest.mark.parametrize("moment", [("GET", "/MedicationAdministration/"), ("POST", "/fhir$"), ("POST", "/Provenance$")])
+@pytest.mark.parametrize(
+    "moment", [("GET", "/MedicationAdministration/"), ("POST", "/fhir$"), ("POST", "/Provenance$")]
+)
 def test_a_worker_that_was_frozen_longer_than_its_lease_writes_nothing_more(
     moment: tuple[str, str], ehr: SandboxEHR, tmp_path: Path
 ) -> None:

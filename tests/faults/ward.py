@@ -192,7 +192,9 @@ class Ward:
 
 def _renamed(value: Any, shown: dict[str, str]) -> Any:
     if isinstance(value, dict):
-        members = {name: _renamed(item, shown) for name, item in value.items() if name not in ("id", "meta", "identifier")}
+        members = {
+            name: _renamed(item, shown) for name, item in value.items() if name not in ("id", "meta", "identifier")
+        }
         return {name: item for name, item in members.items() if name != "authoredOn"}
     if isinstance(value, list):
         return [_renamed(item, shown) for item in value]

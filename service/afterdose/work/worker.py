@@ -118,9 +118,10 @@ class Worker:
 
     def _fail(self, claim: Claim, error: Exception) -> None:
         kind = type(error).__name__
-        if claim.attempts >= _MAX_FAILURES:
+        if claim.attempts >= _MAX_FAILURES and kind in claim.reasons:  # not where an outage used up the attempts
             log.error("patient_parked", alarm=True, error=kind, attempts=claim.attempts)
             self._store.agenda.park(claim, "failed")
         else:
             log.error("reconcile_failed", error=kind, attempts=claim.attempts, exc_info=False)
-            self._store.agenda.postpone(claim, self._clock() + timedelta(seconds=2**claim.attempts), kind)
+            wait = timedelta(seconds=2 ** min(claim.attempts, _MAX_FAILURES))
+            self._store.agenda.postpone(claim, self._clock() + wait, kind)
