@@ -6,7 +6,6 @@ R5 spells ``occurence[x]`` with one r). Unknown members are accepted and ignored
 *means* is never a reason to refuse it: that is decided later, and goes to a person where it is unclear.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +13,8 @@ from decimal import Decimal
 from itertools import chain, islice
 
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir.references import is_id
-from afterdose.fhir.times import parse_datetime, parse_instant
+from afterdose.fhir import structure
+from afterdose.fhir.times import parse_instant
 
 TYPE = "MedicationAdministration"
 STATUSES = frozenset({"in-progress", "not-done", "on-hold", "completed", "entered-in-error", "stopped", "unknown"})
@@ -32,10 +31,6 @@ TIME_ELEMENTS = (
     "occurrencePeriod",
     "occurrenceTiming",
 )
-
-_MOST_PROBLEMS = 50
-_ELEMENT = re.compile("_?[A-Za-z][A-Za-z0-9]{0,39}")
-"""Names of elements; other names were invented by the sender and are not repeated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,59 +69,16 @@ def problems(resource: object) -> tuple[Problem, ...]:
         misspelt = not isinstance(type_, str) or type_.casefold() == TYPE.casefold()
         return (Problem("structure" if misspelt else "invalid", "resourceType", f"is not {TYPE}"),)
     found = chain(
-        _head(resource),
+        structure.head(resource, TYPE),
+        structure.code(resource, TYPE, "status", STATUSES),
         _choices(resource),
-        _who(resource.get("subject")),
+        structure.who(resource.get("subject"), f"{TYPE}.subject"),
         _when(resource),
         _drug(resource),
         _amounts(resource.get("dosage")),
-        _void(resource, TYPE),
+        structure.void(resource, TYPE),
     )
-    return tuple(islice(found, _MOST_PROBLEMS))
-
-
-def _void(value: object, path: str, twin: object = None) -> Iterator[Problem]:
-    """JSON that FHIR never has: null, empty strings, objects and arrays (https://hl7.org/fhir/R4/json.html).
-
-    ``twin``: the array beside an array of primitives (``given`` and ``_given``), which may be padded with null.
-    """
-    if value is None:
-        yield Problem("structure", path, "is null")
-    elif value == "" and isinstance(value, str):
-        yield Problem("value", path, "is an empty string")
-    elif isinstance(value, Mapping):
-        if not value:
-            yield Problem("structure", path, "is an empty object")
-        for name, member in value.items():
-            beside = value.get(name[1:] if name.startswith("_") else f"_{name}")
-            yield from _void(member, f"{path}.{name if _ELEMENT.fullmatch(name) else '(member)'}", beside)
-    elif isinstance(value, list):
-        if not value:
-            yield Problem("structure", path, "is an empty array")
-        for index, member in enumerate(value):
-            if member is not None or not isinstance(twin, list):
-                yield from _void(member, f"{path}[{index}]")
-
-
-def _head(resource: Mapping[str, object]) -> Iterator[Problem]:
-    id_ = resource.get("id")
-    if id_ is not None and not (isinstance(id_, str) and is_id(id_)):
-        yield Problem("value", f"{TYPE}.id", "is not 1 to 64 letters, digits, '-' and '.'")
-    status = resource.get("status")
-    if status is None:
-        if "_status" not in resource:
-            yield Problem("required", f"{TYPE}.status", "is missing")
-    elif not isinstance(status, str):
-        yield Problem("value", f"{TYPE}.status", "is not a string")
-    elif status not in STATUSES:
-        yield Problem("code-invalid", f"{TYPE}.status", f"is not one of {', '.join(sorted(STATUSES))}")
-    meta = resource.get("meta")
-    if meta is not None and not isinstance(meta, Mapping):
-        yield Problem("structure", f"{TYPE}.meta", "is not an object")
-    elif meta is not None:
-        for name in ("versionId", "lastUpdated"):
-            if name in meta and not isinstance(meta[name], str):
-                yield Problem("value", f"{TYPE}.meta.{name}", "is not a string")
+    return tuple(islice(found, structure.MOST_PROBLEMS))
 
 
 def _choices(resource: Mapping[str, object]) -> Iterator[Problem]:
@@ -139,31 +91,19 @@ def _choices(resource: Mapping[str, object]) -> Iterator[Problem]:
             yield Problem("required", f"{TYPE}.{what}", "is missing")
 
 
-def _who(subject: object) -> Iterator[Problem]:
-    path = f"{TYPE}.subject"
-    if subject is None:
-        yield Problem("required", path, "is missing")
-    elif not isinstance(subject, Mapping):
-        yield Problem("structure", path, "is not an object")
-    elif "reference" in subject and not isinstance(subject["reference"], str):
-        yield Problem("value", f"{path}.reference", "is not a string")
-    elif subject and not any(name in subject for name in ("reference", "identifier", "extension")):
-        yield Problem("required", path, "has neither a reference nor an identifier")
-
-
 def _when(resource: Mapping[str, object]) -> Iterator[Problem]:
     for name in TIME_ELEMENTS:
         value, path = resource.get(name), f"{TYPE}.{name}"
         if value is None:
             continue
         if name.endswith("DateTime"):
-            yield from _datetime(value, path)
+            yield from structure.datetime_(value, path)
         elif not isinstance(value, Mapping):
             yield Problem("structure", path, "is not an object")
         elif name.endswith("Period"):
             for end in ("start", "end"):
                 if end in value:
-                    yield from _datetime(value[end], f"{path}.{end}")
+                    yield from structure.datetime_(value[end], f"{path}.{end}")
         else:
             yield from _events(value.get("event"), f"{path}.event")
 
@@ -173,17 +113,7 @@ def _events(events: object, path: str) -> Iterator[Problem]:
         yield Problem("structure", path, "is not an array")
         return
     for index, event in enumerate(events or ()):
-        yield from _datetime(event, f"{path}[{index}]")
-
-
-def _datetime(value: object, path: str) -> Iterator[Problem]:
-    if not isinstance(value, str):
-        yield Problem("value", path, "is not a FHIR dateTime (a string)")
-        return
-    try:
-        parse_datetime(value, zoneless=True, path=path)
-    except BadInput as bad:
-        yield from bad.problems
+        yield from structure.datetime_(event, f"{path}[{index}]")
 
 
 def _drug(resource: Mapping[str, object]) -> Iterator[Problem]:
