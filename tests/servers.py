@@ -77,15 +77,13 @@ def free_port() -> int:
 @contextmanager
 def start_hapi() -> Iterator[RunningServer]:
     """Run a HAPI FHIR JPA server (R4, in memory, rest-hook subscriptions on), building it first when it is stale."""
-    java = _tool("java", "HAPI needs Java 17 or later: install a JDK (Debian: openjdk-17-jdk-headless).")
-    maven = _tool("mvn", "HAPI is built with Maven: install it (Debian: maven).")
-    _build_hapi(maven)
+    java, classpath = hapi_java()
     port = free_port()
     base_url = f"http://127.0.0.1:{port}/fhir"
     fresh_archive = TARGET / f"hapi-{port}.jsa"
     archive = f"SharedArchiveFile={CLASS_ARCHIVE}" if _archive_is_fresh() else f"ArchiveClassesAtExit={fresh_archive}"
     command = [java, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx1g", "-Xlog:disable", f"-XX:{archive}"]
-    command += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{JAR}{os.pathsep}{CLASSPATH.read_text()}"]
+    command += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classpath]
     command += ["afterdose.hapi.HapiServer", str(port)]
     with tempfile.TemporaryDirectory(prefix="hapi-") as folder:
         log = Path(folder) / "hapi.log"
@@ -100,6 +98,14 @@ def start_hapi() -> Iterator[RunningServer]:
                 process.stdin.close()
             _wait_for_end(process)
             _keep_archive(fresh_archive, process.returncode)
+
+
+def hapi_java() -> tuple[str, str]:
+    """The Java program and the class path of `tests/hapi`, which is built first when it is stale."""
+    java = _tool("java", "HAPI needs Java 17 or later: install a JDK (Debian: openjdk-17-jdk-headless).")
+    maven = _tool("mvn", "HAPI is built with Maven: install it (Debian: maven).")
+    _build_hapi(maven)
+    return java, f"{JAR}{os.pathsep}{CLASSPATH.read_text().strip()}"
 
 
 @contextmanager

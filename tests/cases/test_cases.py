@@ -32,7 +32,7 @@ VISITS = {
 
 
 @cache
-def _content() -> Content:
+def content() -> Content:
     return load_content()
 
 
@@ -62,7 +62,7 @@ def _arrived(event: Mapping[str, Any], case: Path, doses: Mapping[DoseKey, Dose]
         key=key,
         patient=resource["subject"]["reference"].removeprefix("Patient/"),
         heard_at=at,
-        codes=_content().codes,
+        codes=content().codes,
         zone=clinic.zone,
         context=decode_context(**_around(case)),
     )
@@ -86,12 +86,10 @@ def _staff_did(event: Mapping[str, Any], snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, known=Known(memberships=snapshot.known.memberships, artifacts=rows))
 
 
-def _run(case: Path) -> tuple[Snapshot, Care]:
+def run(case: Path) -> tuple[Snapshot, Care]:
     told = tomllib.loads((case / "case.toml").read_text())
-    clinic = _content().clinic(told["clinic"])
-    snapshot = Snapshot(
-        patient=PATIENT, doses=(), protocols=_content().protocols, clinic=clinic, codes=_content().codes
-    )
+    clinic = content().clinic(told["clinic"])
+    snapshot = Snapshot(patient=PATIENT, doses=(), protocols=content().protocols, clinic=clinic, codes=content().codes)
     planned = tuple(PlannedDose(at=one.astimezone(UTC)) for one in told.get("next_doses_ordered_for", []))
     snapshot = replace(snapshot, planned=planned)
     doses: dict[DoseKey, Dose] = {}
@@ -153,7 +151,7 @@ def _ehr_told(snapshot: Snapshot, care: Care) -> list[str]:
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_the_story_ends_as_expected(case: Path) -> None:
-    snapshot, care = _run(case)
+    snapshot, care = run(case)
     expected = tomllib.loads((case / "expected.toml").read_text())
     assert {
         "in_the_ehr": _ehr_told(snapshot, care),
