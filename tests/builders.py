@@ -27,7 +27,7 @@ from afterdose.core.dose import (
     Quantity,
     Route,
 )
-from afterdose.core.protocol import DoseEnvelope, Exclusions, Plausible, Practices, Protocol, Rules
+from afterdose.core.protocol import DoseEnvelope, EarlyEdge, Exclusions, Plausible, Practices, Protocol, Rules
 
 NEW_YORK = ZoneInfo("America/New_York")
 WEEKDAYS = (1, 2, 3, 4, 5)
@@ -88,6 +88,7 @@ def a_rules(**changes: object) -> Rules:
             bolus_shorter_than=timedelta(minutes=10),
             intramuscular_mg_per_kg=Decimal("2.5"),
             infusion_longer_than=hours(4),
+            anaesthesia_within=hours(2),
         ),
         plausible=Plausible(
             dose_mg_max=Decimal(2000),
@@ -99,6 +100,11 @@ def a_rules(**changes: object) -> Rules:
         looks_after_anchor=(hours(2), hours(20), hours(48), timedelta(days=7), timedelta(days=14)),
         look_before_close=hours(12),
         look_while_waiting=hours(1),
+        stuck_after=hours(24),
+        early_edge=EarlyEdge(after=hours(20), score=Decimal("0.70"), not_before=time(6)),
+        salt_to_base=Decimal("0.867"),
+        preparation_until=timedelta(days=14),
+        look_for_activation=hours(4),
         practices=Practices(
             preparation_sessions=(1, 3),
             sessions_per_week=1,
@@ -110,6 +116,7 @@ def a_rules(**changes: object) -> Rules:
             commitments_due=timedelta(days=7),
             relapse_plan_due=timedelta(days=7),
             outcome_checks=(timedelta(days=7), timedelta(days=14)),
+            psychotherapy_every=timedelta(days=7),
         ),
     )
     return replace(rules, **changes)  # the names are checked by replace()

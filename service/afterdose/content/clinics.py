@@ -1,6 +1,7 @@
 """Clinic files (``mappings/clinics/*.toml``): opening hours, zone and customs of one clinic."""
 
 import re
+from collections.abc import Mapping
 from datetime import time, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from afterdose.content.schemas import Day, Number, Strict, duration, load, one_of, read_toml, words
+from afterdose.content.schemas import Day, Flag, Number, Strict, duration, load, one_of, read_toml, words
 from afterdose.core.clinic import Clinic, OpenHours
 from afterdose.core.errors import BadContent
 
@@ -48,6 +49,14 @@ class _Minutes(Strict):
     unit = one_of("min", "h")
 
 
+def _opening_hours(**options: Any) -> fields.Dict:
+    return fields.Dict(
+        keys=fields.String(validate=validate.OneOf(_WEEKDAYS, error="expected a weekday in English, such as monday")),
+        values=fields.List(_Interval()),
+        **options,
+    )
+
+
 class _ClinicSchema(Strict):
     name = fields.String(
         required=True, validate=validate.Regexp(r"^[a-z0-9][a-z0-9-]*$", error="expected small letters, digits and '-'")
@@ -58,11 +67,12 @@ class _ClinicSchema(Strict):
     slot_grid = fields.Nested(_Minutes, required=True)
     next_dose_buffer = fields.Nested(_Minutes, required=True)
     holidays = fields.List(Day(), load_default=list)
-    hours = fields.Dict(
-        keys=fields.String(validate=validate.OneOf(_WEEKDAYS, error="expected a weekday in English, such as monday")),
-        values=fields.List(_Interval()),
-        required=True,
-    )
+    hours = _opening_hours(required=True)
+    extended_hours = _opening_hours(load_default=dict)
+    extended_by_telehealth = Flag(load_default=False)
+    early_edge = Flag(load_default=False)
+    consent_required = Flag(load_default=False)
+    weekly_is_enough = Flag(load_default=False)
     location = fields.String(load_default=None, validate=_REFERENCE)
     location_display = words(load_default=None)
     pool = fields.String(load_default=None, validate=_REFERENCE)
@@ -77,10 +87,11 @@ class _ClinicSchema(Strict):
         grid = duration(**data["slot_grid"])
         if not grid or _HOUR % grid:
             raise ValidationError("expected minutes that divide an hour: 5, 10, 15, 20, 30 or 60", "slot_grid")
-        for day, intervals in data["hours"].items():
-            ordered = sorted(intervals, key=lambda hours: hours.opens)
-            if any(earlier.closes > later.opens for earlier, later in pairwise(ordered)):
-                raise ValidationError("the opening hours overlap", f"hours.{day}")
+        for name in ("hours", "extended_hours"):
+            for day, intervals in data[name].items():
+                ordered = sorted(intervals, key=lambda hours: hours.opens)
+                if any(earlier.closes > later.opens for earlier, later in pairwise(ordered)):
+                    raise ValidationError("the opening hours overlap", f"{name}.{day}")
 
 
 def read_clinic(path: Path, session_length: tuple[timedelta, timedelta]) -> Clinic:
@@ -98,11 +109,7 @@ def read_clinic(path: Path, session_length: tuple[timedelta, timedelta]) -> Clin
         name=data["name"],
         title=data["title"],
         zone=data["zone"],
-        hours={
-            _WEEKDAYS.index(day) + 1: tuple(sorted(intervals, key=lambda hours: hours.opens))
-            for day, intervals in data["hours"].items()
-            if intervals
-        },
+        hours=_by_weekday(data["hours"]),
         holidays=frozenset(data["holidays"]),
         slot_grid=duration(**data["slot_grid"]),
         session_length=length,
@@ -114,4 +121,17 @@ def read_clinic(path: Path, session_length: tuple[timedelta, timedelta]) -> Clin
         crisis_text=data["crisis_text"],
         enrolled_locations=frozenset(data["enrolled_locations"]),
         enrolled_protocols=frozenset(data["enrolled_protocols"]),
+        extended_hours=_by_weekday(data["extended_hours"]),
+        extended_by_telehealth=data["extended_by_telehealth"],
+        early_edge=data["early_edge"],
+        consent_required=data["consent_required"],
+        weekly_is_enough=data["weekly_is_enough"],
     )
+
+
+def _by_weekday(hours: Mapping[str, list[OpenHours]]) -> dict[int, tuple[OpenHours, ...]]:
+    return {
+        _WEEKDAYS.index(day) + 1: tuple(sorted(intervals, key=lambda interval: interval.opens))
+        for day, intervals in hours.items()
+        if intervals
+    }

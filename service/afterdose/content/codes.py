@@ -15,7 +15,7 @@ from marshmallow import ValidationError, fields, validate
 from afterdose.content.locate import find
 from afterdose.content.schemas import Strict, load, one_of, pattern, read_json, words
 from afterdose.core.codes import Codes, CodeSet, Product, ProductTerm
-from afterdose.core.dose import Coding, Family, ProductKind, Route
+from afterdose.core.dose import Coding, Family, Phase, ProductKind, Route
 from afterdose.core.errors import BadContent
 
 _PRODUCTS = {
@@ -156,6 +156,15 @@ def read_codes(overlay: Path | None) -> Codes:
         caution_conditions=code_set("caution-conditions"),
         pain_settings=code_set("pain-settings"),
         outbound=_outbound(overlay),
+        anaesthesia_drugs=code_set("anaesthesia-drugs"),
+        anaesthesia_terms=tuple(found for found, _ in _terms("CodeSystem-anaesthesia-terms", overlay)),
+        anaesthesia_procedures=code_set("anaesthesia-procedures"),
+        emergency_places=code_set("emergency-places"),
+        salts=code_set("salts"),
+        phases=_mapped("ConceptMap-phases", overlay, {str(phase): phase for phase in Phase}),
+        blinded_marks=code_set("blinded-marks"),
+        weekly_marks=code_set("weekly-marks"),
+        consents=code_set("consents"),
         diluent_terms=tuple(found for found, _ in _terms("CodeSystem-diluent-terms", overlay)),
     )
 

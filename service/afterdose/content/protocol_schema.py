@@ -5,7 +5,7 @@ from typing import Any
 
 from marshmallow import fields, validate
 
-from afterdose.content.schemas import Count, Day, Flag, Number, Strict, duration_unit, one_of, words
+from afterdose.content.schemas import Clock, Count, Day, Flag, Number, Strict, duration_unit, one_of, words
 from afterdose.core.dose import Family, Route
 
 
@@ -75,10 +75,18 @@ class _TimesRange(_Dated):
     max = Count(required=True)
 
 
+class _Preparations(_TimesRange):
+    max = Count(required=True, validate=validate.Range(max=3, error="expected no more than 3"))
+
+
 class _DurationSpan(_Dated):
     min = Number(required=True)
     max = Number(required=True)
     unit = duration_unit()
+
+
+class _TimeOfDay(_Dated):
+    value = Clock(required=True)
 
 
 class _FirstDay(_Dated):
@@ -160,6 +168,9 @@ class ProtocolSchema(Strict):
     nothing_before = _entries(_Duration)
     lead_time = _entries(_Duration)
     post_window_until = _entries(_Duration)
+    early_edge_after = _entries(_Duration)
+    early_edge_not_before = _entries(_TimeOfDay)
+    early_edge_score = _entries(_Score)
     score_at_opens = _entries(_Score)
     score_at_plateau_end = _entries(_Score)
     score_at_closes = _entries(_Score)
@@ -175,6 +186,7 @@ class ProtocolSchema(Strict):
     plausible_dose_per_weight_max = _entries(_MassPerWeight, required=False)
     plausible_weight_min = _entries(_Weight, required=False)
     plausible_weight_max = _entries(_Weight, required=False)
+    salt_to_base = _entries(_Score)
     adult_from = _entries(_Years)
     dose_needed = _entries(_YesNo)
     envelopes = _entries(_Envelope, required=False)
@@ -182,11 +194,15 @@ class ProtocolSchema(Strict):
     bolus_shorter_than = _entries(_Duration, required=False)
     intramuscular_dose = _entries(_MassPerWeight, required=False)
     infusion_longer_than = _entries(_Duration, required=False)
+    anaesthesia_within = _entries(_Duration, required=False)
     looks_after_anchor = _entries(_Durations)
     look_before_close = _entries(_Duration)
     look_while_waiting = _entries(_Duration)
+    stuck_after = _entries(_Duration)
+    look_for_activation = _entries(_Duration)
 
-    preparation_sessions = _entries(_TimesRange)
+    preparation_sessions = _entries(_Preparations)
+    preparation_until = _entries(_Duration)
     sessions_per_week = _entries(_Times)
     journal_due = _entries(_Duration)
     mindfulness_length = _entries(_DurationSpan)
@@ -196,5 +212,6 @@ class ProtocolSchema(Strict):
     commitments_due = _entries(_Duration)
     relapse_plan_due = _entries(_Duration)
     outcome_checks = _entries(_Durations)
+    psychotherapy_every = _entries(_Duration)
 
     citations = fields.List(fields.Nested(_Citation), load_default=list)

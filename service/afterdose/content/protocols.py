@@ -14,7 +14,7 @@ from afterdose.content.protocol_schema import Bearing, ProtocolSchema
 from afterdose.content.schemas import DURATION_UNITS, duration, load, read_toml
 from afterdose.core.dose import Family, Route
 from afterdose.core.errors import BadContent
-from afterdose.core.protocol import DoseEnvelope, Exclusions, Plausible, Practices, Protocol, Rules
+from afterdose.core.protocol import DoseEnvelope, EarlyEdge, Exclusions, Plausible, Practices, Protocol, Rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,15 @@ def _references(*entries: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys((title, url) for title, url in found if url.startswith("http")))
 
 
-_IN_ORDER = ("nothing_before", "opens_after", "peak_after", "plateau_ends_after", "closes_after", "post_window_until")
+_IN_ORDER = (
+    "nothing_before",
+    "early_edge_after",
+    "opens_after",
+    "peak_after",
+    "plateau_ends_after",
+    "closes_after",
+    "post_window_until",
+)
 
 
 def _rules(path: Path, numbers: Mapping[str, list[dict[str, Any]]], day: date) -> Rules:
@@ -121,6 +129,7 @@ def _rules(path: Path, numbers: Mapping[str, list[dict[str, Any]]], day: date) -
             bolus_shorter_than=value["bolus_shorter_than"],
             intramuscular_mg_per_kg=value["intramuscular_dose"],
             infusion_longer_than=value["infusion_longer_than"],
+            anaesthesia_within=value["anaesthesia_within"],
         ),
         plausible=Plausible(
             dose_mg_max=value["plausible_dose_max"],
@@ -132,6 +141,15 @@ def _rules(path: Path, numbers: Mapping[str, list[dict[str, Any]]], day: date) -
         looks_after_anchor=value["looks_after_anchor"],
         look_before_close=value["look_before_close"],
         look_while_waiting=value["look_while_waiting"],
+        stuck_after=value["stuck_after"],
+        early_edge=EarlyEdge(
+            after=value["early_edge_after"],
+            score=value["early_edge_score"],
+            not_before=value["early_edge_not_before"],
+        ),
+        salt_to_base=value["salt_to_base"],
+        preparation_until=value["preparation_until"],
+        look_for_activation=value["look_for_activation"],
         practices=Practices(**{one.name: value[one.name] for one in dataclass_fields(Practices)}),
     )
 

@@ -4,7 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,16 @@ class Day(fields.Field[date]):
         del attr, data, kwargs
         if not isinstance(value, date) or isinstance(value, datetime):
             raise ValidationError("expected a day without quotes, such as 2026-12-25")
+        return value
+
+
+class Clock(fields.Field[time]):
+    """A time of day as TOML writes it."""
+
+    def _deserialize(self, value: object, attr: str | None, data: object, **kwargs: object) -> time:
+        del attr, data, kwargs
+        if not isinstance(value, time):
+            raise ValidationError("expected a time of day without quotes, such as 06:00:00")
         return value
 
 

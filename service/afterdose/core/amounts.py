@@ -5,7 +5,7 @@ else (millilitres, sprays) is no amount: a person decides, nothing is guessed.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -56,13 +56,15 @@ def duration_by_rate(dose: Dose) -> timedelta | None:
     return timedelta(microseconds=int(ratio)) if ratio < timedelta.max // _MICROSECOND else None
 
 
-def amount(dose: Dose, weight_kg: Decimal | None) -> Amount:
-    """What was given in this administration; nothing known where the chart has no mass."""
-    given = _measure(dose.quantity)
+def amount(dose: Dose, weight_kg: Decimal | None, salt_to_base: Decimal) -> Amount:
+    """What was given in this administration, as base; nothing known where the chart has no mass."""
+    given, charted = _measure(dose.quantity), dose.quantity
     if given is None or given.per is not None:
-        given = _by_rate(dose)
+        given, charted = _by_rate(dose), dose.rate_quantity
     if given is None:
         return Amount()
+    if charted is not None and charted.of_salt:
+        given = replace(given, milligrams=given.milligrams * salt_to_base)
     if given.per_kg:
         return Amount(mg_per_kg=given.milligrams, mg=given.milligrams * weight_kg if weight_kg else None)
     return Amount(mg=given.milligrams, mg_per_kg=given.milligrams / weight_kg if weight_kg else None)

@@ -18,16 +18,9 @@ from afterdose.core.artifact import Standing as Standing
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, Dose, DoseKey, Family, PlannedDose, PlannedKind
+from afterdose.core.dose import Phase as Phase
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Eligibility, Outcome, Reason
-
-
-class Phase(StrEnum):
-    """Phase of a course."""
-
-    PREPARATION = "preparation"
-    ACTIVE = "active"
-    MAINTENANCE = "maintenance"
 
 
 class AnchorBasis(StrEnum):
@@ -233,7 +226,8 @@ class DesiredActivity:
     """Something besides the sessions that belongs to a course, or its end (``cancelled``).
 
     ``dose``: the dose session that it follows; None for what belongs to the whole course. ``due_assumed``:
-    the next dose is not known. ``hold``: the plan goes on naming it and nothing is written to it.
+    the next dose is not known. ``waits``: for a clinician to activate the plan; till then it is only told of.
+    ``hold``: the plan goes on naming it and nothing is written to it.
     """
 
     key: ArtifactKey
@@ -248,6 +242,7 @@ class DesiredActivity:
     focus: ArtifactKey | None = None
     labels: tuple[Coding, ...] = ()
     cancelled: bool = False
+    waits: bool = False
     hold: bool = False
 
 
@@ -269,6 +264,8 @@ class DesiredPlan:
     activities: tuple[DesiredActivity, ...] = ()
     therapist_present: bool | None = None
     """Whether a therapist accompanied the latest dose; None where nobody said."""
+    conditions: tuple[DoseKey, ...] = ()
+    """The conditions that the doses were given for: the source, and ``Condition/id``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,6 +94,7 @@ def case_of(session: DoseSession, snapshot: Snapshot) -> Case:
         clinic=snapshot.clinic,
         day=local_day(session.start, snapshot.clinic) if session.start else None,
         more=session.time_problems,
+        beside=[dose for dose in snapshot.doses if dose.drug.anaesthetic],
     )
     return Case(session=session, rules=rules, assessment=assessment)
 

@@ -22,6 +22,10 @@ class Clinic:
     multiples of it after the full hour. ``location``: the FHIR reference of the place in the target
     EHR (``Location/...``), None where the EHR needs none. ``pool``: reference of the care
     coordinators who own Tasks. ``crisis_text``: what to do in a crisis, shown on every plan.
+    ``extended_hours``: further hours in which sessions are held when the usual hours leave none, by
+    telehealth where ``extended_by_telehealth``. ``early_edge``: sessions may start on the day after a dose
+    shortly before the window opens. ``consent_required``: without a consent a person decides.
+    ``weekly_is_enough``: a dose without a session is nobody's work as long as its week has one.
     """
 
     name: str
@@ -39,3 +43,8 @@ class Clinic:
     crisis_text: str | None = None
     enrolled_locations: frozenset[str] = field(default_factory=frozenset)
     enrolled_protocols: frozenset[str] = field(default_factory=frozenset)
+    extended_hours: Mapping[int, tuple[OpenHours, ...]] = field(default_factory=dict)
+    extended_by_telehealth: bool = False
+    early_edge: bool = False
+    consent_required: bool = False
+    weekly_is_enough: bool = False

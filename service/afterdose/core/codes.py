@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from afterdose.core.dose import Coding, Family, ProductKind, Route
+from afterdose.core.dose import Coding, Family, Phase, ProductKind, Route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,9 @@ class CodeSet:
         return any(self.holds(coding) for coding in codings)
 
 
+_NOTHING = CodeSet(codes=frozenset())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codes:
     """All code knowledge in one value.
@@ -70,5 +73,22 @@ class Codes:
     pain_settings: CodeSet
     """Places and specialties of pain medicine."""
     outbound: Mapping[str, tuple[Coding, ...]]
+    anaesthesia_drugs: CodeSet = _NOTHING
+    """Neuromuscular blockers, propofol, etomidate and volatile agents: beside ketamine they speak for anaesthesia."""
+    anaesthesia_terms: tuple[re.Pattern[str], ...] = ()
+    """Words for the same drugs."""
+    anaesthesia_procedures: CodeSet = _NOTHING
+    """General anaesthesia and electroconvulsive therapy."""
+    emergency_places: CodeSet = _NOTHING
+    salts: CodeSet = _NOTHING
+    """Codes of salts: an ingredient's strength under such a code counts the salt, not the base."""
+    phases: Mapping[tuple[str, str], Phase] = field(default_factory=dict)
+    """What a mark of a request, episode or dose says about the phase; words under the empty system, in lower case."""
+    blinded_marks: CodeSet = _NOTHING
+    """Marks of research in which nobody may know what was given."""
+    weekly_marks: CodeSet = _NOTHING
+    """Marks by which a clinician says that one session a week is enough for this patient."""
+    consents: CodeSet = _NOTHING
+    """Scopes and categories of the Consents that count for follow-up care."""
     diluent_terms: tuple[re.Pattern[str], ...] = ()
     """Words for what a drug is dissolved in: such an ingredient makes no combination product."""

@@ -20,6 +20,14 @@ class Family(StrEnum):
     ESKETAMINE = "esketamine"
 
 
+class Phase(StrEnum):
+    """Phase of a course."""
+
+    PREPARATION = "preparation"
+    ACTIVE = "active"
+    MAINTENANCE = "maintenance"
+
+
 class ProductKind(StrEnum):
     """What kind of product a drug code or text names, as far as eligibility cares."""
 
@@ -67,7 +75,8 @@ class Drug:
     """What the medication was recognised as. ``family`` None = not ketamine, not esketamine.
 
     ``by_text`` means that only words, no code, said so: never enough for a plan by itself.
-    ``conflicting`` means that code and words (or two codes) name different drugs.
+    ``conflicting`` means that code and words (or two codes) name different drugs. ``anaesthetic``: a drug of
+    general anaesthesia or a neuromuscular blocker, which says something about the ketamine given beside it.
     """
 
     family: Family | None
@@ -76,6 +85,7 @@ class Drug:
     conflicting: bool = False
     unresolved: bool = False
     """The medication is a reference that could not be read."""
+    anaesthetic: bool = False
 
 
 class Precision(StrEnum):
@@ -104,10 +114,23 @@ class Effective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
-    """An amount as charted. ``unit`` is the UCUM code where one was recognised, else None."""
+    """An amount as charted. ``unit`` is the UCUM code where one was recognised, else None.
+
+    ``of_salt``: the amount is that of the drug's salt (a volume times the strength of the salt), not of its base.
+    """
 
     value: Decimal
     unit: str | None
+    of_salt: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """A procedure: its codes and when it was. Instants are aware; None where nothing is said."""
+
+    codings: tuple[Coding, ...]
+    start: datetime | None
+    end: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +142,9 @@ class Context:
     ``request_protocols``: what the request says it follows (canonicals, ``system|code`` of tags,
     references), both to compare with the site's enrolled lists. ``conditions`` is the problem list: it
     can warn, and is no indication. ``medication``: the Medication that an external reference names.
+    ``marks``: tags, categories and types of what hangs together with the dose (the request, the encounter, the
+    episode); words among codings stand under the empty system, in lower case. ``procedures``: procedures of the
+    patient. ``consent``: what the patient's consents say of follow-up care, None where there is none.
     """
 
     request_reasons: tuple[Coding, ...] = ()
@@ -132,6 +158,9 @@ class Context:
     weight_kg: Decimal | None = None
     medication: Mapping[str, object] | None = None
     deceased: bool = False
+    marks: tuple[Coding, ...] = ()
+    procedures: tuple[Happening, ...] = ()
+    consent: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,8 +204,36 @@ class PlannedKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedDose:
-    """A dose that an order or an appointment announces. Only these and given doses cut a window."""
+    """A dose that an order or an appointment announces. Only these and given doses cut a window.
+
+    ``heard_at``: when we first heard of it. ``order``: what announces it, None where nobody says.
+    ``dropped_at``: when we heard that it is not to come (the order ended, the visit was cancelled, the dose was
+    charted as not done); None as long as it stands.
+    """
 
     at: datetime
     family: Family | None = None
     duration: timedelta | None = None
+    heard_at: datetime | None = None
+    order: DoseKey | None = None
+    dropped_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What announces doses: an active MedicationRequest or ServiceRequest, or a booked dosing visit.
+
+    ``key``: the source, and ``Type/id`` (so it is never the key of an administration). ``patient``: the Patient
+    id in the target EHR. ``authored``: when it was made, as far as it says. The times of its doses are
+    PlannedDoses that name it.
+    """
+
+    key: DoseKey
+    patient: str | None
+    drug: Drug
+    heard_at: datetime
+    authored: datetime | None = None
+    route: Route | None = None
+    quantity: Quantity | None = None
+    context: Context = field(default_factory=Context)
+    labels: tuple[Coding, ...] = ()

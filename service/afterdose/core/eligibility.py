@@ -7,18 +7,16 @@ the dose, then what lets a person decide. Three outcomes; a plan needs the first
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
 from enum import Enum, auto
 
 from afterdose.core.amounts import Amount, amount, can_be, duration, total, weight
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
-from afterdose.core.dose import Coding, Dose, Family, ProductKind, Route
+from afterdose.core.dose import Dose, Family, ProductKind, Route
+from afterdose.core.exclusions import exclusions, is_kind, reasons_of
 from afterdose.core.protocol import DoseEnvelope, Rules
 from afterdose.core.reasons import Eligibility, Reason
 
-_EXCLUDED_ROUTES = frozenset({Route.TOPICAL, Route.EPIDURAL, Route.OTHER})
-_VENOUS = frozenset({Route.INTRAVENOUS, Route.INTRAVENOUS_PUSH})
 _INPATIENT_CATEGORY = "inpatient"  # http://terminology.hl7.org/CodeSystem/medication-admin-category
 _NOTES = frozenset({Reason.ZONE_ASSUMED, Reason.NOT_GIVEN_METHOD})
 
@@ -48,13 +46,15 @@ def assess(
     clinic: Clinic,
     day: date | None,
     more: Iterable[Reason] = (),
+    beside: Sequence[Dose] = (),
 ) -> Assessment:
     """Judge the administrations of one dose session together.
 
     ``day`` is the clinic's local day of the dose, None where it is not known. ``more`` are findings
-    from outside (times that cannot be worked with) that let a person decide.
+    from outside (times that cannot be worked with) that let a person decide. ``beside``: what else
+    the patient was given.
     """
-    excluded = [exclusions(dose, doses, rules, codes) for dose in doses]
+    excluded = [exclusions(dose, doses, beside, rules, codes, clinic) for dose in doses]
     if all(excluded):
         return Assessment(Eligibility.NOT_ELIGIBLE, _once(reason for found in excluded for reason in found))
     evidence = _evidence(doses, codes, clinic)
@@ -62,38 +62,11 @@ def assess(
     if base.eligibility is Eligibility.NOT_ELIGIBLE:
         return base
     cautions = [reason for found in excluded for reason in found]
-    cautions += _cautions(doses, rules, codes, day)
+    cautions += _cautions(doses, rules, codes, clinic, day)
     cautions += more
     notes = [Reason.ZONE_ASSUMED] if any(dose.effective.zone_assumed for dose in doses) else []
     outcome = Eligibility.REVIEW if cautions else base.eligibility
     return Assessment(outcome, _once([*base.reasons, *cautions, *notes]))
-
-
-def exclusions(dose: Dose, session: Sequence[Dose], rules: Rules, codes: Codes) -> tuple[Reason, ...]:
-    """The hard exclusions (step X, and the products of step G0) that hold for one administration."""
-    context, limits = dose.context, rules.exclusions
-    given = amount(dose, weight(session, rules.plausible))
-    plausible = can_be(given, rules.plausible)
-    checks = (
-        (Reason.ANAESTHETIC_PRODUCT, _is(dose, ProductKind.ANAESTHETIC_ESKETAMINE)),
-        (Reason.COMBINATION_PRODUCT, _is(dose, ProductKind.COMBINATION)),
-        (Reason.EXCLUDED_SETTING, codes.excluded_places.holds_any(context.location_types)),
-        (
-            Reason.EXCLUDED_SPECIALTY,
-            codes.excluded_specialties.holds_any(context.specialties) and not _psychiatric_reasons([dose], codes),
-        ),
-        (Reason.EXCLUDED_ROUTE, dose.route in _EXCLUDED_ROUTES and not _is(dose, ProductKind.NASAL_ESKETAMINE)),
-        (
-            Reason.ANAESTHETIC_DOSE,
-            plausible
-            and (
-                (_is_bolus(dose, limits.bolus_shorter_than) and _reaches(given, limits.bolus_mg_per_kg))
-                or (dose.route is Route.INTRAMUSCULAR and _reaches(given, limits.intramuscular_mg_per_kg))
-            ),
-        ),
-        (Reason.CONTINUOUS_INFUSION, _is_continuous(session, rules)),
-    )
-    return tuple(reason for reason, holds in checks if holds)
 
 
 def setting(doses: Iterable[Dose], codes: Codes) -> Setting:
@@ -114,7 +87,7 @@ def is_nasal_esketamine(dose: Dose) -> bool:
     """Whether it is esketamine by the nasal route, said by the product or by the route."""
     if dose.drug.family is not Family.ESKETAMINE:
         return False
-    return dose.route is Route.NASAL or (dose.route is None and _is(dose, ProductKind.NASAL_ESKETAMINE))
+    return dose.route is Route.NASAL or (dose.route is None and is_kind(dose, ProductKind.NASAL_ESKETAMINE))
 
 
 def _base(doses: Sequence[Dose], evidence: tuple[Reason, ...], rules: Rules, codes: Codes) -> Assessment:
@@ -151,11 +124,14 @@ def _evidence(doses: Sequence[Dose], codes: Codes, clinic: Clinic) -> tuple[Reas
     return tuple(reason for reason, holds in checks if holds)
 
 
-def _cautions(doses: Sequence[Dose], rules: Rules, codes: Codes, day: date | None) -> list[Reason]:
+def _cautions(
+    doses: Sequence[Dose], rules: Rules, codes: Codes, clinic: Clinic, day: date | None
+) -> list[Reason]:
     """What lets a person decide although the use is psychiatric (step S, and what decoding found)."""
     contexts = [dose.context for dose in doses]
-    told = [coding for dose in doses for coding in (*_reasons(dose), *dose.context.conditions)]
+    told = [coding for dose in doses for coding in (*reasons_of(dose), *dose.context.conditions)]
     places = [coding for one in contexts for coding in (*one.location_types, *one.specialties)]
+    marks = [coding for dose in doses for coding in (*dose.labels, *dose.context.marks)]
     checks = (
         (Reason.DRUG_CODES_CONFLICT, any(dose.drug.conflicting for dose in doses)),
         (Reason.MEDICATION_UNRESOLVED, any(dose.drug.unresolved for dose in doses)),
@@ -166,6 +142,8 @@ def _cautions(doses: Sequence[Dose], rules: Rules, codes: Codes, day: date | Non
         (Reason.PATIENT_MINOR, any(_is_minor(one.birth_date, day, rules) for one in contexts)),
         (Reason.PATIENT_DECEASED, any(one.deceased for one in contexts)),
         (Reason.CAUTION_CONDITION, codes.caution_conditions.holds_any(told)),
+        (Reason.RESEARCH_BLINDED, codes.blinded_marks.holds_any(marks)),
+        (Reason.CONSENT_MISSING, clinic.consent_required and not any(one.consent for one in contexts)),
     )
     found = [reason for reason, holds in checks if holds]
     return found + [reason for dose in doses for reason in dose.problems if reason not in _NOTES]
@@ -173,7 +151,7 @@ def _cautions(doses: Sequence[Dose], rules: Rules, codes: Codes, day: date | Non
 
 def _judge_route(route: Route | None, doses: Sequence[Dose], rules: Rules) -> Reason:
     kilograms = weight(doses, rules.plausible)
-    amounts = [amount(dose, kilograms) for dose in doses]
+    amounts = [amount(dose, kilograms, rules.salt_to_base) for dose in doses]
     given = total(amounts)
     if not all(can_be(one, rules.plausible) for one in (*amounts, given)):
         return Reason.DOSE_IMPLAUSIBLE
@@ -209,50 +187,13 @@ def _lasts(doses: Sequence[Dose], envelope: DoseEnvelope) -> bool:
     return (low is None or ran >= low) and (high is None or ran <= high)
 
 
-def _is_bolus(dose: Dose, shorter_than: timedelta | None) -> bool:
-    if dose.route is Route.INTRAVENOUS_PUSH:
-        return True
-    ran = duration(dose)
-    if dose.route is not Route.INTRAVENOUS or ran is None or shorter_than is None:
-        return False
-    return timedelta() < ran < shorter_than
-
-
-def _is_continuous(session: Sequence[Dose], rules: Rules) -> bool:
-    """Whether the infusions of a session together run longer than a psychiatric one ever does.
-
-    A single period that is too long to be true at all says nothing: a person looks at it.
-    """
-    limit = rules.exclusions.infusion_longer_than
-    infusions = [ran for dose in session if _may_infuse(dose) and (ran := duration(dose)) is not None]
-    if limit is None or any(ran > rules.longest_administration for ran in infusions):
-        return False
-    return sum(infusions, timedelta()) > limit
-
-
-def _may_infuse(dose: Dose) -> bool:
-    return dose.route in (*_VENOUS, Route.SUBCUTANEOUS, None) and not _is(dose, ProductKind.NASAL_ESKETAMINE)
-
-
-def _reaches(given: Amount, limit: Decimal | None) -> bool:
-    return limit is not None and given.mg_per_kg is not None and given.mg_per_kg >= limit
-
-
-def _is(dose: Dose, kind: ProductKind) -> bool:
-    return dose.drug.kind is kind and not dose.drug.conflicting
-
-
-def _reasons(dose: Dose) -> tuple[Coding, ...]:
-    return (*dose.reasons, *dose.context.request_reasons)
-
-
 def _psychiatric_reasons(doses: Iterable[Dose], codes: Codes) -> bool:
-    return any(codes.psychiatric_indications.holds_any(_reasons(dose)) for dose in doses)
+    return any(codes.psychiatric_indications.holds_any(reasons_of(dose)) for dose in doses)
 
 
 def _setting(dose: Dose, codes: Codes) -> Setting:
     known = dose.context.encounter_class
-    if known in codes.emergency_classes:
+    if known in codes.emergency_classes or codes.emergency_places.holds_any(dose.context.location_types):
         return Setting.EMERGENCY
     if known in codes.outpatient_classes:
         return Setting.OUTPATIENT

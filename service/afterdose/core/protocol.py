@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 
 from afterdose.core.dose import Family, Route
@@ -35,6 +35,20 @@ class Exclusions:
     bolus_shorter_than: timedelta | None = None
     intramuscular_mg_per_kg: Decimal | None = None
     infusion_longer_than: timedelta | None = None
+    anaesthesia_within: timedelta | None = None
+    """A drug or procedure of anaesthesia, or an ECT, this close before or after the dose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyEdge:
+    """A start shortly before the window opens, on the day after the dose; only where the clinic wants it.
+
+    ``not_before``: the driving floor, in the clinic's wall-clock time (the next day after a restful sleep).
+    """
+
+    after: timedelta
+    score: Decimal
+    not_before: time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +84,9 @@ class Practices:
     relapse_plan_due: timedelta
     """From the first dose of the course; earlier where the active phase ends before."""
     outcome_checks: tuple[timedelta, ...]
+    """From the latest dose of the course."""
+    psychotherapy_every: timedelta
+    """How often psychotherapy that does not depend on doses is proposed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +130,15 @@ class Rules:
     """How long before its window closes the care after a dose is looked at again."""
     look_while_waiting: timedelta
     """How often a dose that is not over yet is looked at again."""
+    stuck_after: timedelta
+    """A dose that is not over this long after its start, or after we heard of it, is asked about."""
+    early_edge: EarlyEdge
+    salt_to_base: Decimal
+    """Milligrams of base in one milligram of salt."""
+    preparation_until: timedelta
+    """Preparation sessions are proposed this long before the first dose at the earliest."""
+    look_for_activation: timedelta
+    """How often a plan that no clinician has activated is looked at, while activities of its patient wait for that."""
     practices: Practices
 
 

@@ -62,6 +62,10 @@ class Reason(StrEnum):
     NO_PSYCHIATRIC_EVIDENCE = "no-psychiatric-evidence"
     ANAESTHETIC_DOSE = "anaesthetic-dose"
     CONTINUOUS_INFUSION = "continuous-infusion"
+    ANAESTHESIA_DRUG_BESIDE = "anaesthesia-drug-beside"
+    ANAESTHESIA_OR_ECT = "anaesthesia-or-ect"
+    RESEARCH_BLINDED = "research-blinded"
+    CONSENT_MISSING = "consent-missing"
     # dose
     DOSE_MISSING = "dose-missing"
     DOSE_IMPLAUSIBLE = "dose-implausible"
@@ -94,6 +98,17 @@ class Reason(StrEnum):
     POST_WINDOW = "post-window"
     PRE_DOSE = "pre-dose"
     LATE_CHARTED = "late-charted"
+    EARLY_EDGE = "early-edge"
+    EXTENDED_HOURS = "extended-hours"
+    TELEHEALTH = "telehealth"
+    WEEKLY_IS_ENOUGH = "weekly-is-enough"
+    WEEK_WITHOUT_SESSION = "week-without-session"
+    STUCK = "stuck"
+    # what is to come
+    DOSE_WITHOUT_WINDOW = "dose-without-window"
+    DOSE_DROPPED = "dose-dropped"
+    NO_TIME_TO_PREPARE = "no-time-to-prepare"
+    DOSE_GIVEN = "dose-given"
     # what people and servers did
     TAKEN_OVER = "taken-over"
     CANCELLED_BY_PERSON = "cancelled-by-person"
