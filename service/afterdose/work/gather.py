@@ -6,7 +6,7 @@ with its time and serves until a newer hint arrives. A failed read never withdra
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,6 +21,7 @@ from afterdose.fhir import strict_json
 from afterdose.fhir.administration import envelope
 from afterdose.fhir.decode import decode_context, decode_dose, references_of
 from afterdose.fhir.effective import effective
+from afterdose.fhir.medication import drug_of
 from afterdose.fhir.references import local_id, patient_id
 from afterdose.store.rows import Arrival, Claim, Fact, Reading
 from afterdose.store.store import Store
@@ -43,10 +44,22 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """The patient in hand, and what keeps the lease."""
+    """The patient in hand, what keeps the lease, and what has been parsed and looked up already.
+
+    ``parsed`` is by content hash: versions often differ in nothing. ``readings`` is by type and id within a source:
+    the doses of a patient share the person, and often the request and the encounter.
+    """
 
     claim: Claim
     hold: Callable[[], None]
+    parsed: dict[str, Resource] = field(default_factory=dict)
+    readings: dict[tuple[str, str, str], Reading] = field(default_factory=dict)
+
+    def resource(self, fact: Fact) -> Resource:
+        """What a fact holds."""
+        if fact.content_hash not in self.parsed:
+            self.parsed[fact.content_hash] = _parsed(fact.raw)
+        return self.parsed[fact.content_hash]
 
 
 class Gatherer:
@@ -66,12 +79,13 @@ class Gatherer:
         Raises EhrUnavailable when a source that can be read does not answer now: rather late than on stale facts.
         """
         history = self._store.facts.history(claim.target, claim.patient)
-        return tuple(self._dose(_Case(claim, hold), key, history[key]) for key in sorted(history))
+        case = _Case(claim, hold)
+        return tuple(self._dose(case, key, history[key]) for key in sorted(history))
 
     def _dose(self, case: _Case, key: DoseKey, facts: Sequence[Fact]) -> Dose:
         source = self._sources[key.source]
         problems: list[Reason] = []
-        if source.client is not None and facts[-1].via != "read" and self._concerns_us(source, key, facts):
+        if source.client is not None and facts[-1].via != "read" and self._concerns_us(case, facts):
             try:
                 facts = self._read_again(case, key, source.client, facts)
             except EhrRefused:
@@ -87,7 +101,7 @@ class Gatherer:
         if shown is None:
             resource: Resource = {"status": "entered-in-error"}
         else:
-            resource = _resource(shown)
+            resource = case.resource(shown)
         dose = self._decode(case, source, key, resource, facts)
         return replace(
             dose,
@@ -101,40 +115,30 @@ class Gatherer:
 
         def same_time(version: Version) -> bool:
             fact = facts[_place(version, versions)]
-            return fact.interaction == "upsert" and effective(_resource(fact), source.zone)[0] == when
+            return fact.interaction == "upsert" and effective(case.resource(fact), source.zone)[0] == when
 
-        def decode(context: Context) -> Dose:
-            return decode_dose(
-                resource,
-                key=key,
-                patient=patient_id(envelope(resource).subject, base_url=source.base_url),
-                heard_at=heard_at(versions, same_time=same_time),
-                codes=self._codes,
-                zone=source.zone,
-                context=context,
-            )
+        context = Context()
+        drug = drug_of(resource, context, self._codes)
+        if source.client is not None and (drug.family is not None or drug.unresolved):
+            since = max(fact.received_at for fact in facts)
+            context = self._context(case, source, source.client, resource, since=since)
+        return decode_dose(
+            resource,
+            key=key,
+            patient=patient_id(envelope(resource).subject, base_url=source.base_url),
+            heard_at=heard_at(versions, same_time=same_time),
+            codes=self._codes,
+            zone=source.zone,
+            context=context,
+        )
 
-        dose = decode(Context())
-        if source.client is None or (dose.drug.family is None and not dose.drug.unresolved):
-            return dose
-        since = max(fact.received_at for fact in facts)
-        return decode(self._context(case, source, source.client, resource, since=since))
-
-    def _concerns_us(self, source: Source, key: DoseKey, facts: Sequence[Fact]) -> bool:
+    def _concerns_us(self, case: _Case, facts: Sequence[Fact]) -> bool:
         """Whether any version may be ketamine or esketamine; nothing else is ever read back."""
         for fact in facts:
             if fact.interaction == "delete":
                 continue
-            dose = decode_dose(
-                _resource(fact),
-                key=key,
-                patient=fact.patient,
-                heard_at=fact.received_at,
-                codes=self._codes,
-                zone=source.zone,
-                context=Context(),
-            )
-            if dose.drug.family is not None or dose.drug.unresolved or dose.drug.conflicting:
+            drug = drug_of(case.resource(fact), Context(), self._codes)
+            if drug.family is not None or drug.unresolved or drug.conflicting:
                 return True
         return False
 
@@ -203,7 +207,8 @@ class Gatherer:
     def _reading(
         self, case: _Case, source: str, client: EhrClient, type_: str, id_: str, *, since: datetime
     ) -> Resource | None:
-        known = self._store.readings.find(source, type_, id_)
+        place = (source, type_, id_)
+        known = case.readings.get(place) or self._store.readings.find(*place)
         if known is None or known.read_at < since:
             case.hold()
             try:
@@ -212,6 +217,7 @@ class Gatherer:
                 raw = b""
             known = Reading(source=source, resource_type=type_, resource_id=id_, read_at=self._clock(), raw=raw)
             self._store.readings.keep(case.claim, known)
+        case.readings[place] = known
         return _parsed(known.raw) if known.raw else None
 
 
@@ -234,10 +240,6 @@ def _place(version: Version, versions: Sequence[Version]) -> int:
 
 def _last_whole(facts: Sequence[Fact]) -> Fact | None:
     return next((fact for fact in reversed(facts) if fact.interaction == "upsert"), None)
-
-
-def _resource(fact: Fact) -> Resource:
-    return _parsed(fact.raw)
 
 
 def _parsed(raw: bytes) -> Resource:

@@ -26,9 +26,9 @@ from afterdose.ehr.client import EhrClient
 from afterdose.fhir.encode import Letterhead
 from afterdose.fhir.narrative import Wording
 from afterdose.store.append import ARRIVED
-from afterdose.store.rows import Claim, LedgerRow
+from afterdose.store.rows import Claim, LedgerRow, OutcomeRow
 from afterdose.store.store import Store
-from afterdose.work.attribution import attribute
+from afterdose.work.attribution import attribute, resume
 from afterdose.work.deliver import Delivery, Refusal, StandsOtherwise
 from afterdose.work.drafts import drafts
 from afterdose.work.gather import Gatherer
@@ -61,6 +61,14 @@ class Done:
 
     next_due_at: datetime | None
     refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """What the store was told of a decision."""
+
+    outcomes: Sequence[OutcomeRow]
+    reviews: Sequence[ReviewItem]
 
 
 class Reconciler:
@@ -100,7 +108,7 @@ class Reconciler:
             rows = {row.key: row for row in self._store.ledger.load(claim.target, claim.patient)}
             snapshot = self._snapshot(claim, target, doses, rows)
             care = decide(snapshot, now)
-            self._remember(claim, care, rows, ())
+            remembered = self._remember(claim, care, rows)
             delivery = Delivery(
                 journal=Journal(store=self._store, claim=claim, clock=self._clock, rows=rows),
                 client=target.client,
@@ -118,9 +126,10 @@ class Reconciler:
                 delivery.deliver(drafts(care, head))
             except StandsOtherwise:
                 continue
+            resume(delivery, head, now=now)
             for plan in care.plans:
                 attribute(plan, delivery, head, now=now)
-            self._remember(claim, care, delivery.journal.rows, delivery.refusals)
+            self._remember(claim, care, delivery.journal.rows, delivery.refusals, before=remembered)
             return Done(next_due_at=care.wake_up, refused=bool(delivery.refusals))
         raise EhrConflict("the resources of one patient kept changing while they were written")
 
@@ -151,6 +160,7 @@ class Reconciler:
             words=Wording(
                 clinic=clinic,
                 protocols=self._content.protocols,
+                plan=self._content.words,
                 reason_text=self._content.reason_text,
                 software=self._software,
                 name_drug=target.name_drug,
@@ -161,17 +171,23 @@ class Reconciler:
         )
 
     def _remember(
-        self, claim: Claim, care: Care, rows: Mapping[ArtifactKey, LedgerRow], refusals: Sequence[Refusal]
-    ) -> None:
-        """Commit what was decided: before writing (so that ids survive a crash) and after."""
+        self,
+        claim: Claim,
+        care: Care,
+        rows: Mapping[ArtifactKey, LedgerRow],
+        refusals: Sequence[Refusal] = (),
+        *,
+        before: _Remembered | None = None,
+    ) -> _Remembered:
+        """Commit what was decided: before writing (so that ids survive a crash), and after where that changed it."""
         refused = {refusal.key for refusal in refusals}
-        self._store.outcomes.replace(
-            claim,
-            outcome_rows(care, target=claim.target, patient=claim.patient, refused=refused),
-            care.memberships,
-        )
+        outcomes = outcome_rows(care, target=claim.target, patient=claim.patient, refused=refused)
         reviews = [item for item in care.reviews if not _resolved(item, care, rows)]
-        self._store.reviews.sync(claim, [*reviews, *_refused_items(care, refusals)])
+        told = _Remembered(outcomes, [*reviews, *_refused_items(care, refusals)])
+        if told != before:
+            self._store.outcomes.replace(claim, told.outcomes, care.memberships)
+            self._store.reviews.sync(claim, told.reviews)
+        return told
 
 
 def _open(rows: Mapping[ArtifactKey, LedgerRow]) -> list[ArtifactKey]:
