@@ -120,7 +120,7 @@ class _Terms(_Resource):
 def read_codes(overlay: Path | None) -> Codes:
     """All codes. Raises BadContent naming file and key."""
     aliases: dict[str, list[str]] = {}
-    for row in _rows("ConceptMap-system-aliases", overlay):
+    for row in concept_rows("ConceptMap-system-aliases", overlay):
         aliases.setdefault(row.target, []).append(row.code)
 
     def everywhere(system: str) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ def read_codes(overlay: Path | None) -> Codes:
             (alias, code): route for (system, code), route in routes.items() if system for alias in everywhere(system)
         },
         route_words={code: route for (system, code), route in routes.items() if not system},
-        units={row.code.casefold(): row.target for row in _rows("ConceptMap-units", overlay)},
+        units={row.code.casefold(): row.target for row in concept_rows("ConceptMap-units", overlay)},
         psychiatric_indications=code_set("psychiatric-indications"),
         psychiatric_places=code_set("psychiatric-places"),
         psychiatric_specialties=code_set("psychiatric-specialties"),
@@ -179,7 +179,7 @@ def _resource(name: str, schema: _Resource, overlay: Path | None) -> tuple[Path,
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class ConceptRow:
     """One element of a ConceptMap: ``system`` "" = a word. ``at`` names the file and the place in it."""
 
     at: str
@@ -190,11 +190,12 @@ class _Row:
     display: str | None
 
 
-def _rows(name: str, overlay: Path | None) -> Iterator[_Row]:
+def concept_rows(name: str, overlay: Path | None) -> Iterator[ConceptRow]:
+    """The elements of ``mappings/codes/NAME.json``, a ConceptMap. Raises BadContent."""
     path, data = _resource(name, _ConceptMap(), overlay)
     for i, group in enumerate(data["group"]):
         for j, element in enumerate(group["element"]):
-            yield _Row(
+            yield ConceptRow(
                 f"{path}: group[{i}].element[{j}]",
                 group.get("source", ""),
                 element["code"],
@@ -207,7 +208,7 @@ def _rows(name: str, overlay: Path | None) -> Iterator[_Row]:
 def _mapped(name: str, overlay: Path | None, meanings: Mapping[str, T]) -> dict[tuple[str, str], T]:
     """Source system ("" for words) and code -> what the target code means."""
     found: dict[tuple[str, str], T] = {}
-    for row in _rows(name, overlay):
+    for row in concept_rows(name, overlay):
         key = (row.system, row.code if row.system else row.code.casefold())
         if row.target not in meanings:
             raise BadContent(f"{row.at}.target: expected one of {', '.join(meanings)}")
@@ -242,7 +243,7 @@ def _terms(name: str, overlay: Path | None) -> Iterator[tuple[re.Pattern[str], P
 
 def _outbound(overlay: Path | None) -> dict[str, tuple[Coding, ...]]:
     roles: dict[str, tuple[Coding, ...]] = {}
-    for row in _rows("ConceptMap-outbound", overlay):
+    for row in concept_rows("ConceptMap-outbound", overlay):
         coding = Coding(system=row.target_system, code=row.target, display=row.display)
         roles[row.code] = (*roles.get(row.code, ()), coding)
     return roles
