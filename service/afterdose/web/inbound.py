@@ -11,7 +11,7 @@ from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from afterdose.core.errors import BadInput, Problem, StoreError
-from afterdose.fhir import administration
+from afterdose.fhir import accepted
 from afterdose.fhir.outcome import operation_outcome
 from afterdose.logs import get_logger
 from afterdose.store.rows import Arrival, Receipt
@@ -32,10 +32,12 @@ def blueprint(services: WebServices) -> Blueprint:
     """The routes below /fhir that take events."""
     door = _Door(services)
     routes = Blueprint("inbound", __name__, url_prefix="/fhir")
-    one = f"/{administration.TYPE}/<resource_id>"
+    types = ",".join(sorted(accepted.TYPES))
+    of_type = f"/<any({types}):resource_type>"
+    one = f"{of_type}/<resource_id>"
     routes.add_url_rule("", "base", door.take, methods=["POST"])
     routes.add_url_rule("", "probe", door.probe, methods=["HEAD"])
-    routes.add_url_rule(f"/{administration.TYPE}", "create", door.take, methods=["POST"])
+    routes.add_url_rule(of_type, "create", door.take, methods=["POST"])
     routes.add_url_rule(one, "update", door.take, methods=["PUT", "POST"])
     routes.add_url_rule(one, "delete", door.delete, methods=["DELETE"])
     routes.add_url_rule("/<path:other>", "other", door.refuse, methods=ALL_METHODS)
@@ -55,14 +57,14 @@ class _Door:
         """Answers who only asks whether somebody is there."""
         return _empty()
 
-    def take(self, resource_id: str | None = None) -> Response:
+    def take(self, resource_type: str | None = None, resource_id: str | None = None) -> Response:
         """POST of a resource or a Bundle; PUT (HAPI) or POST of a resource under its id."""
         started = time.perf_counter()
         body = b""
         try:
             body = self._bodies.read(request)
             _check_headers()
-            reception = self._receive(body, resource_id)
+            reception = self._receive(body, resource_type, resource_id)
         except BadInput as bad:
             self._quarantine(body, bad.problems)
             raise
@@ -72,28 +74,28 @@ class _Door:
         self._store(reception.arrivals, started)
         return _empty() if reception.bundle_type is None else fhir_answer(_reply(reception))
 
-    def delete(self, resource_id: str) -> Response:
-        """DELETE of an administration (HAPI with subscription-send-delete-messages)."""
+    def delete(self, resource_type: str, resource_id: str) -> Response:
+        """DELETE of a resource (HAPI with subscription-send-delete-messages)."""
         started = time.perf_counter()
-        self._store([deletion(current_origin(), resource_id)], started)
+        self._store([deletion(current_origin(), resource_type, resource_id)], started)
         return _empty()
 
     def refuse(self, other: str) -> Response:
         """Every other URL below /fhir."""
-        if other.partition("/")[0] == administration.TYPE:
+        if other.partition("/")[0] in accepted.TYPES:
             raise MethodNotAllowed(valid_methods=["DELETE", "POST", "PUT"])
-        raise BadInput(Problem("not-found", "", "only MedicationAdministration is taken here"), status=404)
+        raise _not_taken()
 
-    def _receive(self, body: bytes, resource_id: str | None) -> Reception:
+    def _receive(self, body: bytes, resource_type: str | None, resource_id: str | None) -> Reception:
         deleted = request.headers.get(MEDPLUM_DELETED)
         if deleted is None:
-            return receive(body, current_origin(), expected_id=resource_id)
+            return receive(body, current_origin(), expected_type=resource_type, expected_id=resource_id)
         type_, _, deleted_id = deleted.partition("/")
-        if type_ != administration.TYPE:
-            raise BadInput(Problem("not-found", "", "only MedicationAdministration is taken here"), status=404)
-        if body.strip() != b"{}" or resource_id not in (None, deleted_id):
+        if type_ not in accepted.TYPES:
+            raise _not_taken()
+        if body.strip() != b"{}" or resource_id not in (None, deleted_id) or resource_type not in (None, type_):
             raise BadInput(Problem("invalid", "", f"{MEDPLUM_DELETED} contradicts the rest of the request"))
-        return Reception(None, (Entry(deletion(current_origin(), deleted_id)),))
+        return Reception(None, (Entry(deletion(current_origin(), type_, deleted_id)),))
 
     def _store(self, arrivals: Sequence[Arrival], started: float) -> None:
         """Return when everything is on disk. Raises StoreError; then nothing has been accepted."""
@@ -113,6 +115,10 @@ class _Door:
         except StoreError as error:
             self._metrics.unquarantined.labels(source).inc()
             _log.error("what was refused could not be kept", source=source, exc_info=error)
+
+
+def _not_taken() -> BadInput:
+    return BadInput(Problem("not-found", "", f"only {accepted.LISTED} are taken here"), status=404)
 
 
 def _check_headers() -> None:

@@ -1,8 +1,9 @@
 """What a sender's bytes hold, before anything is stored: arrivals to keep, and for the rest why not.
 
 Nothing here knows HTTP, the database or the clock, so whatever brings doses (a push, a poll, an interface engine) goes
-through the same door. The accepted shapes: one MedicationAdministration, or a Bundle of any type that carries some
-(search results of a HAPI subscription, topic-based notifications of R4, R4B and R5, messages).
+through the same door. The accepted shapes: one resource of the types that ``fhir.accepted`` names (doses, orders,
+visits, encounters, people), or a Bundle of any type that carries some (search results of a HAPI subscription,
+topic-based notifications of R4, R4B and R5, messages).
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir import administration, references, strict_json
+from afterdose.fhir import accepted, administration, references, strict_json
 from afterdose.store.rows import Arrival, Via
 
 BUNDLE_TYPES = frozenset(
@@ -27,7 +28,7 @@ BUNDLE_TYPES = frozenset(
 """http://hl7.org/fhir/R5/valueset-bundle-type.html without documents and responses."""
 
 _COVERING = frozenset({"MessageHeader", "OperationOutcome", "Parameters", "SubscriptionStatus"})
-"""What accompanies the administrations of a notification, a message or a search result, and holds no dose."""
+"""What accompanies the resources of a notification, a message or a search result, and tells nothing of a patient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,17 @@ class Reception:
         return [entry.arrival for entry in self.entries if entry.arrival is not None]
 
 
-def receive(body: bytes, origin: Origin, *, via: Via = "push", expected_id: str | None = None) -> Reception:
-    """Read a body that holds a MedicationAdministration or a Bundle.
+def receive(
+    body: bytes,
+    origin: Origin,
+    *,
+    via: Via = "push",
+    expected_type: str | None = None,
+    expected_id: str | None = None,
+) -> Reception:
+    """Read a body that holds a resource or a Bundle.
 
-    ``expected_id``: the id that the URL named, which the resource must have; a Bundle is refused then.
+    ``expected_type``, ``expected_id``: what the URL named and the resource must have; with an id a Bundle is refused.
     Raises BadInput where nothing of the body can be kept: it is not strict FHIR JSON, no such resource, or a Bundle
     in which everything meant for us is wrong.
     """
@@ -78,39 +86,41 @@ def receive(body: bytes, origin: Origin, *, via: Via = "push", expected_id: str 
     if isinstance(resource, dict) and resource.get("resourceType") == "Bundle" and expected_id is None:
         return _bundle(resource, origin, via)
     arrival = _arrival(resource, body, origin, via)
+    if expected_type is not None and arrival.resource_type != expected_type:
+        raise BadInput(Problem("invalid", "resourceType", f"is not {expected_type}, which the URL names"))
     if expected_id is not None and arrival.resource_id != expected_id:
-        raise BadInput(Problem("value", f"{administration.TYPE}.id", "is not the id that the URL names"))
+        raise BadInput(Problem("value", f"{arrival.resource_type}.id", "is not the id that the URL names"))
     return Reception(None, (Entry(arrival),))
 
 
-def deletion(origin: Origin, resource_id: str, *, via: Via = "push") -> Arrival:
-    """The arrival that says that an administration was deleted. Raises BadInput where that can be no id."""
+def deletion(origin: Origin, resource_type: str, resource_id: str, *, via: Via = "push") -> Arrival:
+    """The arrival that says that a resource was deleted. Raises BadInput where that can be no id."""
     if not references.is_id(resource_id):
-        raise BadInput(Problem("value", f"{administration.TYPE}.id", "is not 1 to 64 letters, digits, '-' and '.'"))
+        raise BadInput(Problem("value", f"{resource_type}.id", "is not 1 to 64 letters, digits, '-' and '.'"))
     return Arrival(
         source=origin.source,
+        resource_type=resource_type,
         resource_id=resource_id,
         target=origin.target,
-        patient=None,
+        patient=references.patient_id(f"{resource_type}/{resource_id}", base_url=origin.base_url),
         interaction="delete",
         via=via,
     )
 
 
 def _arrival(resource: object, raw: bytes, origin: Origin, via: Via) -> Arrival:
-    problems = administration.problems(resource)
+    problems = accepted.problems(resource)
     if problems or not isinstance(resource, Mapping):
         raise BadInput(*problems)
-    envelope = administration.envelope(resource)
+    envelope, type_ = administration.envelope(resource), str(resource["resourceType"])
     if envelope.id is None:
-        raise BadInput(
-            Problem("required", f"{administration.TYPE}.id", "is missing, so its versions could not be told")
-        )
+        raise BadInput(Problem("required", f"{type_}.id", "is missing, so its versions could not be told"))
     return Arrival(
         source=origin.source,
+        resource_type=type_,
         resource_id=envelope.id,
         target=origin.target,
-        patient=references.patient_id(envelope.subject, base_url=origin.base_url),
+        patient=accepted.patient_of(resource, base_url=origin.base_url),
         via=via,
         version=envelope.version,
         last_updated=envelope.last_updated,
@@ -148,19 +158,20 @@ def _read_entry(entry: object, path: str, origin: Origin, via: Via) -> Entry:
         type_ = resource.get("resourceType")
         if type_ in _COVERING:
             return Entry()
-        if type_ != administration.TYPE:
+        if type_ not in accepted.TYPES:
             return Entry(problems=(Problem("not-supported", f"{path}.resource", "is of a type not taken here"),))
-    named = _named_id(url, origin) if url is not None else None
+    named = _named(url, origin)
     if method == "DELETE":
         if named is None:
             return Entry(problems=(Problem("not-supported", f"{path}.request.url", "is of a type not taken here"),))
-        return Entry(deletion(origin, named, via=via))
+        return Entry(deletion(origin, *named, via=via))
     if resource is None:
         raise BadInput(Problem("not-supported", "resource", "is missing: notifications must carry the full resource"))
     arrival = _arrival(resource, strict_json.dumps(resource), origin, via)
-    for id_, element in ((named, "request.url"), (_named_id(entry.get("fullUrl"), origin), "fullUrl")):
-        if id_ is not None and id_ != arrival.resource_id:
-            raise BadInput(Problem("value", element, "names another id than the resource has"))
+    own = (arrival.resource_type, arrival.resource_id)
+    for found, element in ((named, "request.url"), (_named(entry.get("fullUrl"), origin), "fullUrl")):
+        if found is not None and found != own:
+            raise BadInput(Problem("value", element, "names another type or id than the resource has"))
     return Entry(arrival)
 
 
@@ -173,21 +184,21 @@ def _request(request: object) -> tuple[str | None, str | None]:
     return method if isinstance(method, str) else None, url if isinstance(url, str) else None
 
 
-def _named_id(url: object, origin: Origin) -> str | None:
-    """The id in ``MedicationAdministration/ID``, relative or under whatever base the sender writes; else None."""
+def _named(url: object, origin: Origin) -> tuple[str, str] | None:
+    """Type and id in ``Type/ID``, relative or under whatever base the sender writes; None for types not taken."""
     if not isinstance(url, str):
         return None
-    local = references.local_id(url, administration.TYPE, origin.base_url)
-    if local is not None:
-        return local
+    for taken in accepted.TYPES:
+        local = references.local_id(url, taken, origin.base_url)
+        if local is not None:
+            return taken, local
     *_, type_, id_ = ["", "", *unquote(url).split("/")]
-    return id_ if type_ == administration.TYPE and references.is_id(id_) else None
+    return (type_, id_) if type_ in accepted.TYPES and references.is_id(id_) else None
 
 
 def _placed(problems: tuple[Problem, ...], path: str) -> Iterator[Problem]:
     """The same problems with the entry that they are in."""
     for problem in problems:
-        below = problem.path.removeprefix(f"{administration.TYPE}.")
-        if below != problem.path:
-            below = f"resource.{below}"
+        type_, dot, below = problem.path.partition(".")
+        below = f"resource.{below}" if dot and type_ in accepted.TYPES else problem.path
         yield Problem(problem.code, f"{path}.{below}" if below else path, problem.text)

@@ -106,9 +106,57 @@ def test_the_id_in_the_url_must_be_the_resources(web: Web) -> None:
     assert issue(send(web, "PUT", "/fhir/MedicationAdministration/d2", dose())) == (400, "value")
 
 
-@pytest.mark.parametrize("path", ["/fhir/Patient", "/fhir/Patient/1", "/fhir/$process-message", "/fhir/metadata/x"])
+@pytest.mark.parametrize(
+    "path", ["/fhir/Observation", "/fhir/Observation/1", "/fhir/$process-message", "/fhir/metadata/x"]
+)
 def test_other_resource_types_are_not_found(web: Web, path: str) -> None:
-    assert issue(send(web, "POST", path, {"resourceType": "Patient"})) == (404, "not-found")
+    assert issue(send(web, "POST", path, {"resourceType": "Observation"})) == (404, "not-found")
+
+
+ORDER = {
+    "resourceType": "MedicationRequest",
+    "id": "o1",
+    "status": "active",
+    "intent": "order",
+    "subject": {"reference": "Patient/p1"},
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/fhir"),
+        ("POST", "/fhir/MedicationRequest"),
+        ("PUT", "/fhir/MedicationRequest/o1"),
+        ("POST", "/fhir/MedicationRequest/o1"),
+    ],
+)
+def test_an_order_is_accepted_like_a_dose(web: Web, method: str, path: str) -> None:
+    answer = send(web, method, path, ORDER)
+
+    assert (answer.status_code, answer.data) == (200, b"")
+    fact = web.store.facts.latest("ehr", "o1", "MedicationRequest")
+    assert fact is not None
+    assert fact.patient == "p1"
+    assert web.counted("afterdose_agenda_due 1.0")
+
+
+def test_a_resource_of_another_type_than_its_url_is_refused(web: Web) -> None:
+    assert issue(send(web, "PUT", "/fhir/Encounter/o1", ORDER)) == (400, "invalid")
+
+
+def test_an_order_that_cannot_be_kept_goes_to_the_quarantine(web: Web) -> None:
+    assert issue(send(web, "POST", "/fhir", {**ORDER, "status": "open"})) == (400, "code-invalid")
+    assert len(web.store.quarantine.newest(5)) == 1
+
+
+def test_a_deleted_order_is_stored_as_deleted(web: Web) -> None:
+    send(web, "POST", "/fhir", ORDER)
+
+    assert send(web, "DELETE", "/fhir/MedicationRequest/o1", media=None).status_code == 200
+    assert send(web, "POST", "/fhir", b"{}", X_Medplum_Deleted_Resource="Encounter/e1").status_code == 200
+    assert [fact.interaction for fact in web.store.facts.others("ehr", "p1")] == ["delete"]
+    assert web.store.facts.latest("ehr", "e1", "Encounter") is not None
 
 
 def test_reading_is_not_offered(web: Web) -> None:
@@ -148,7 +196,7 @@ def test_medplum_says_in_a_header_what_was_deleted(web: Web) -> None:
 @pytest.mark.parametrize(
     ("deleted", "body", "expected"),
     [
-        ("Patient/d1", b"{}", (404, "not-found")),
+        ("Practitioner/d1", b"{}", (404, "not-found")),
         ("MedicationAdministration/", b"{}", (400, "value")),
         ("MedicationAdministration/d1", b'{"resourceType":"MedicationAdministration"}', (400, "invalid")),
         ("MedicationAdministration/../x", b"{}", (400, "value")),
@@ -169,7 +217,7 @@ def test_a_bundle_is_answered_entry_by_entry(web: Web, type_: str, answer_type: 
         {"resource": {"resourceType": "Parameters", "parameter": [{"name": "type", "valueCode": "heartbeat"}]}},
         {"resource": dose("d1")},
         {"resource": dose("d2", status="done")},
-        {"resource": {"resourceType": "Encounter", "id": "e1"}},
+        {"resource": {"resourceType": "Observation", "id": "e1"}},
         {"request": {"method": "DELETE", "url": "MedicationAdministration/d3"}},
     ]
 

@@ -159,7 +159,7 @@ def test_an_entry_that_contradicts_itself_or_lacks_its_resource_is_refused(entry
 
 
 def test_an_entry_of_another_type_is_reported_and_not_kept() -> None:
-    reception = receive(bundle(full(), {"resource": {"resourceType": "Patient", "id": "p1"}}), ORIGIN)
+    reception = receive(bundle(full(), {"resource": {"resourceType": "Practitioner", "id": "p1"}}), ORIGIN)
 
     assert reception.entries[1].problems[0].code == "not-supported"
     assert reception.entries[1].refused == b""
@@ -178,4 +178,69 @@ def test_what_is_no_resource_is_refused(body: bytes) -> None:
 @pytest.mark.parametrize("id_", ["", "..", "a/b", "a b", "x" * 65, "ä"])
 def test_a_deletion_needs_a_possible_id(id_: str) -> None:
     with pytest.raises(BadInput):
-        deletion(ORIGIN, id_)
+        deletion(ORIGIN, "MedicationAdministration", id_)
+
+
+def test_an_order_is_taken_like_a_dose() -> None:
+    order = {
+        "resourceType": "MedicationRequest",
+        "id": "o1",
+        "meta": {"versionId": "2"},
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/p1"},
+    }
+
+    (arrival,) = receive(json.dumps(order).encode(), ORIGIN).arrivals
+
+    assert (arrival.resource_type, arrival.resource_id) == ("MedicationRequest", "o1")
+    assert (arrival.patient, arrival.version) == ("p1", "2")
+
+
+def test_the_type_of_the_url_must_be_the_resources() -> None:
+    body = json.dumps(administration()).encode()
+
+    assert receive(body, ORIGIN, expected_type="MedicationAdministration", expected_id="d1").arrivals
+    with pytest.raises(BadInput):
+        receive(body, ORIGIN, expected_type="Encounter", expected_id="d1")
+
+
+def test_an_entry_whose_url_names_another_type_is_refused() -> None:
+    entry = {"request": {"method": "PUT", "url": "Encounter/d1"}, **full("d1")}
+
+    assert receive(bundle(full("good"), entry), ORIGIN).entries[1].refused
+
+
+def test_a_deleted_person_is_the_patient_and_a_deleted_order_is_nobodys_yet() -> None:
+    assert deletion(ORIGIN, "Patient", "p1").patient == "p1"
+    assert deletion(ORIGIN, "MedicationRequest", "o1").patient is None
+
+
+def test_a_bundle_may_mix_what_is_taken() -> None:
+    visit = {
+        "resourceType": "Appointment",
+        "id": "v1",
+        "status": "booked",
+        "participant": [{"actor": {"reference": "Patient/p1"}, "status": "accepted"}],
+    }
+    deleted = {"request": {"method": "DELETE", "url": "https://ehr.example.org/fhir/ServiceRequest/s1"}}
+
+    reception = receive(bundle(full(), {"resource": visit}, deleted), ORIGIN)
+
+    assert [(one.resource_type, one.resource_id) for one in reception.arrivals] == [
+        ("MedicationAdministration", "d1"),
+        ("Appointment", "v1"),
+        ("ServiceRequest", "s1"),
+    ]
+
+
+def test_what_is_wrong_in_an_order_is_told_with_its_place() -> None:
+    order = {"resourceType": "ServiceRequest", "id": "o1", "status": "open", "intent": "order", "subject": {"a": "b"}}
+
+    with pytest.raises(BadInput) as refused:
+        receive(bundle({"resource": order}), ORIGIN)
+
+    assert [problem.path for problem in refused.value.problems] == [
+        "Bundle.entry[0].resource.status",
+        "Bundle.entry[0].resource.subject",
+    ]
