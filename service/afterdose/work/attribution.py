@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from afterdose.core.care import ArtifactKey, ArtifactKind, DesiredPlan, Standing
+from afterdose.core.dose import DoseKey
 from afterdose.core.errors import EhrConflict, EhrGone, EhrRefused
 from afterdose.ehr.wire import Interaction
 from afterdose.fhir.encode import Letterhead, provenance
@@ -19,33 +20,50 @@ from afterdose.work.adopt import await_index
 from afterdose.work.deliver import Delivery
 
 
+def resume(delivery: Delivery, head: Letterhead, *, now: datetime) -> None:
+    """Bring to its end every Provenance whose sending had no sure answer, also that of a plan that is no more.
+
+    Raises EhrUnavailable.
+    """
+    for row in list(delivery.journal.rows.values()):
+        if row.key.kind is ArtifactKind.PROVENANCE and row.standing is Standing.INTENDED:
+            if _found(row, delivery, now):
+                delivery.journal.keep(replace(row, standing=Standing.WRITTEN, attempts=0))
+            else:
+                _send(row, delivery, head, now)
+
+
 def attribute(plan: DesiredPlan, delivery: Delivery, head: Letterhead, *, now: datetime) -> None:
     """Write the Provenance that is due for a course, where the EHR takes any. Raises EhrUnavailable."""
     if not delivery.client.capabilities().allows("Provenance", Interaction.CREATE):
         return
     state = _state(plan, delivery)
-    written, begun = _earlier(plan, delivery)
-    if begun is not None and _found(begun, plan, delivery, now):
-        delivery.journal.keep(replace(begun, standing=Standing.WRITTEN, attempts=0))
-        written, begun = _earlier(plan, delivery)
-    before = written.elements if written is not None else {}
+    written = _written(plan, delivery)
+    before = written.elements["state"] if written is not None else {}
     changed = [key for key, wanted in state.items() if before.get(str(key)) != wanted]
     if not changed:
         return
-    row = begun or delivery.journal.new_row(
-        ArtifactKey(ArtifactKind.PROVENANCE, plan.key.subject, written.key.generation + 1 if written else 0)
-    )
-    told = {str(key): wanted for key, wanted in state.items()}
-    row = replace(row, elements=told, attempts=row.attempts + 1, sent_at=now)
     references = delivery.journal.references()
+    told = {
+        "state": {str(key): wanted for key, wanted in state.items()},
+        "targets": [references[key] for key in changed],
+        "doses": [[dose.source, dose.id] for verdict in plan.verdicts for dose in verdict.administrations],
+    }
+    generation = written.key.generation + 1 if written is not None else 0
+    row = delivery.journal.new_row(ArtifactKey(ArtifactKind.PROVENANCE, plan.key.subject, generation))
+    _send(replace(row, elements=told), delivery, head, now)
+
+
+def _send(row: LedgerRow, delivery: Delivery, head: Letterhead, now: datetime) -> None:
     resource = provenance(
         row.key,
-        targets=tuple(references[key] for key in changed),
-        doses=tuple(dose for verdict in plan.verdicts for dose in verdict.administrations),
+        targets=tuple(row.elements["targets"]),
+        doses=tuple(DoseKey(source, id_) for source, id_ in row.elements["doses"]),
         recorded=now,
         head=head,
     )
     delivery.hold()
+    row = replace(row, attempts=row.attempts + 1, sent_at=now)
     delivery.journal.keep(row)
     try:
         made = delivery.client.create(resource, if_none_exist=None)
@@ -61,28 +79,20 @@ def _state(plan: DesiredPlan, delivery: Delivery) -> Mapping[ArtifactKey, str | 
     return {key: delivery.journal.rows[key].desired_hash for key in keys if key in references}
 
 
-def _earlier(plan: DesiredPlan, delivery: Delivery) -> tuple[LedgerRow | None, LedgerRow | None]:
-    """The last Provenance that was written for the course, and one that was begun and has no sure end."""
-    rows = sorted(
-        (
-            row
-            for key, row in delivery.journal.rows.items()
-            if key.kind is ArtifactKind.PROVENANCE and key.subject == plan.key.subject
-        ),
-        key=lambda row: row.key.generation,
-    )
-    written = [row for row in rows if row.standing is Standing.WRITTEN]
-    begun = [row for row in rows if row.standing is Standing.INTENDED]
-    return (written[-1] if written else None), (begun[-1] if begun else None)
+def _written(plan: DesiredPlan, delivery: Delivery) -> LedgerRow | None:
+    """The last Provenance that was written for the course."""
+    rows = [
+        row
+        for key, row in delivery.journal.rows.items()
+        if key.kind is ArtifactKind.PROVENANCE and key.subject == plan.key.subject
+    ]
+    return max(rows, key=lambda row: row.key.generation, default=None)
 
 
-def _found(begun: LedgerRow, plan: DesiredPlan, delivery: Delivery, now: datetime) -> bool:
-    """Whether the EHR has the Provenance whose sending had no sure answer. EhrUnavailable: too early to know."""
-    target = delivery.journal.references().get(plan.key)
-    if target is None:
-        return False
+def _found(begun: LedgerRow, delivery: Delivery, now: datetime) -> bool:
+    """Whether the EHR has a Provenance whose sending had no sure answer. EhrUnavailable: too early to know."""
     delivery.hold()
-    found: list[dict[str, Any]] = list(delivery.client.search("Provenance", {"target": target}))
+    found: list[dict[str, Any]] = list(delivery.client.search("Provenance", {"target": begun.elements["targets"][0]}))
     marks = [entity.get("what", {}).get("identifier", {}) for one in found for entity in one.get("entity", [])]
     if any(mark.get("value") == str(begun.identifier) for mark in marks):
         return True
