@@ -132,4 +132,5 @@ def test_psychiatric_use_is_told_from_anaesthesia_and_analgesia(
     assert dose["eligibility"] == eligibility
     assert reason in dose["reasons"]
     made = {resource["resourceType"] for resource in document["resources"]}
-    assert made == {"eligible": {"CarePlan", "Appointment"}, "review": {"Task"}, "not-eligible": set()}[eligibility]
+    whole = {"CarePlan", "Goal", "Appointment", "Task", "ServiceRequest"}
+    assert made == {"eligible": whole, "review": {"Task"}, "not-eligible": set()}[eligibility]

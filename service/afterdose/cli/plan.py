@@ -83,7 +83,13 @@ def plan(
     site = Site(codes=content.codes, protocols=content.protocols, clinic=clinic, zone=zone or clinic.zone)
     decide = heard_as_given if as_of_dose else heard_now
     previews = decide(pool, site, now or datetime.now(UTC))
-    words = Wording(clinic=clinic, protocols=content.protocols, reason_text=content.reason_text, software=_SOFTWARE)
+    words = Wording(
+        clinic=clinic,
+        protocols=content.protocols,
+        plan=content.words,
+        reason_text=content.reason_text,
+        software=_SOFTWARE,
+    )
     if form == "json":
         click.echo(json.dumps(_document(previews, content, words), indent=2, ensure_ascii=False))
     else:

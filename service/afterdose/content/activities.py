@@ -9,14 +9,14 @@ from typing import Any
 from marshmallow import fields, validate
 
 from afterdose.content.locate import find
-from afterdose.content.schemas import Day, Strict, load, one_of, read_toml, words
+from afterdose.content.schemas import Day, Flag, Strict, load, one_of, read_toml, words
 from afterdose.core.errors import BadContent
 
 PHASES = ("preparation", "experience", "integration")
 """The three groups of a plan, in their order in time."""
 _QUALITY = ("high", "moderate", "low", "very-low")  # http://terminology.hl7.org/CodeSystem/evidence-quality
 _STRENGTH = ("strong", "weak")  # http://terminology.hl7.org/CodeSystem/recommendation-strength
-_FILE = "mappings/activities/integration.toml"
+FILE = "mappings/activities/integration.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Activity(Text):
 
     ``kind``: the type of the resource that a plan holds for it. ``who``: practitioner or patient.
     ``quality`` and ``strength``: of the evidence, as GRADE says; ``evidence`` says it in a sentence.
-    ``questionnaire``: the id of the one that goes with it.
+    ``questionnaire``: the id of the one that goes with it. ``optional``: only where it is preferred.
     """
 
     kind: str
@@ -45,6 +45,7 @@ class Activity(Text):
     documentation: tuple[str, ...]
     questionnaire: str | None
     agenda: tuple[Text, ...]
+    optional: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ class ActivityFile:
     phases: Mapping[str, Text]
     activities: Mapping[str, Activity]
     questionnaires: Mapping[str, Questions]
+    accompanied: Mapping[str, str]
 
 
 class _Plan(Strict):
@@ -98,6 +100,7 @@ class _Activity(_Text):
     documentation = fields.List(words(), load_default=list)
     questionnaire = words(load_default=None)
     agenda = fields.List(fields.Nested(_Text), load_default=list)
+    optional = Flag(load_default=False)
 
 
 class _Item(Strict):
@@ -108,6 +111,12 @@ class _Item(Strict):
 
 class _Questions(_Text):
     items = fields.List(fields.Nested(_Item), required=True, validate=validate.Length(min=1))
+
+
+class _Accompanied(Strict):
+    therapist_present = words(required=True, data_key="therapist-present")
+    monitoring_only = words(required=True, data_key="monitoring-only")
+    not_stated = words(required=True, data_key="not-stated")
 
 
 def _by_id(schema: type[Strict]) -> fields.Dict:
@@ -124,11 +133,12 @@ class _File(Strict):
     phases = _by_id(_Text)
     activities = _by_id(_Activity)
     questionnaires = _by_id(_Questions)
+    accompanied = fields.Nested(_Accompanied, required=True)
 
 
 def read_activities(overlay: Path | None = None) -> ActivityFile:
     """The activities of this installation. Raises BadContent naming file and key."""
-    path = find(_FILE, overlay)
+    path = find(FILE, overlay)
     data = load(_File(), path, read_toml(path))
     missing = [phase for phase in PHASES if phase not in data["phases"]]
     if missing:
@@ -143,6 +153,7 @@ def read_activities(overlay: Path | None = None) -> ActivityFile:
         phases={name: Text(**one) for name, one in data["phases"].items()},
         activities={name: _activity(one) for name, one in data["activities"].items()},
         questionnaires={name: _questions(one) for name, one in data["questionnaires"].items()},
+        accompanied=data["accompanied"],
     )
 
 

@@ -73,6 +73,7 @@ class _ClinicSchema(Strict):
     early_edge = Flag(load_default=False)
     consent_required = Flag(load_default=False)
     weekly_is_enough = Flag(load_default=False)
+    therapist_present = Flag(load_default=None)
     location = fields.String(load_default=None, validate=_REFERENCE)
     location_display = words(load_default=None)
     pool = fields.String(load_default=None, validate=_REFERENCE)
@@ -126,6 +127,7 @@ def read_clinic(path: Path, session_length: tuple[timedelta, timedelta]) -> Clin
         early_edge=data["early_edge"],
         consent_required=data["consent_required"],
         weekly_is_enough=data["weekly_is_enough"],
+        therapist_present=data["therapist_present"],
     )
 
 

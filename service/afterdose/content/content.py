@@ -6,11 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from afterdose.content.activities import FILE, read_activities
 from afterdose.content.clinics import read_clinic
 from afterdose.content.codes import read_codes
 from afterdose.content.locate import choose, find
 from afterdose.content.protocols import ProtocolFile, read_protocol
 from afterdose.content.schemas import read_json
+from afterdose.content.wording import plan_words
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Family
@@ -19,6 +21,7 @@ from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Reason
 from afterdose.fhir.profile_rules import ProfileRules, profile_rules
 from afterdose.fhir.r4 import Canonicals
+from afterdose.fhir.words import PlanWords
 
 _PROFILES = ("integration-careplan", "integration-appointment", "plasticity-window")
 
@@ -33,6 +36,7 @@ class Content:
     profiles: Mapping[str, ProfileRules]
     """The rules of our own profiles, by canonical URL."""
     reason_texts: Mapping[Reason, str]
+    words: PlanWords
     session_length: tuple[timedelta, timedelta]
     """Shortest and longest session that every protocol allows."""
     overlay: Path | None = field(default=None, repr=False)
@@ -54,10 +58,12 @@ def load_content(overlay: Path | None = None) -> Content:
     """Read and check all files; those of the site's ``overlay`` directory win. Raises BadContent."""
     files = {family: _protocol_of(family, overlay) for family in Family}
     protocols = {family: file.protocol for family, file in files.items()}
+    canonicals = _canonicals(protocols, overlay)
     return Content(
         codes=read_codes(overlay),
         protocols=protocols,
-        canonicals=_canonicals(protocols, overlay),
+        canonicals=canonicals,
+        words=plan_words(read_activities(overlay), find(FILE, overlay), _base(canonicals.reason_code_system)),
         profiles=_profiles(overlay),
         reason_texts=_reason_texts(overlay),
         session_length=(
@@ -78,7 +84,7 @@ def _protocol_of(family: Family, overlay: Path | None) -> ProtocolFile:
 
 def _canonicals(protocols: Mapping[Family, Protocol], overlay: Path | None) -> Canonicals:
     reasons = _url("CodeSystem-afterdose-reason", overlay)
-    base = reasons.partition("/CodeSystem/")[0]
+    base = _base(reasons)
     return Canonicals(
         identifier_system=_identifier_system(overlay),
         care_plan_profile=_url("StructureDefinition-integration-careplan", overlay),
@@ -86,10 +92,16 @@ def _canonicals(protocols: Mapping[Family, Protocol], overlay: Path | None) -> C
         window_extension=_url("StructureDefinition-plasticity-window", overlay),
         reason_code_system=reasons,
         task_code_system=_url("CodeSystem-afterdose-task", overlay),
+        activity_code_system=_url("CodeSystem-afterdose-activity", overlay),
         plan_definitions={
             family: f"{base}/PlanDefinition/{protocol.id}|{protocol.version}" for family, protocol in protocols.items()
         },
     )
+
+
+def _base(code_system: str) -> str:
+    """What the URLs of our own definitions begin with."""
+    return code_system.partition("/CodeSystem/")[0]
 
 
 def _profiles(overlay: Path | None) -> dict[str, ProfileRules]:

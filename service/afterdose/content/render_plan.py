@@ -191,7 +191,7 @@ def _action(
     action["participant"] = [{"type": one.who}]
     action["type"] = drawing.code(f"{_TERMINOLOGY}/action-type", "create")
     action["requiredBehavior"] = "could"
-    action["precheckBehavior"] = "yes" if by_default else "no"
+    action["precheckBehavior"] = "yes" if by_default and not one.optional else "no"
     action["cardinalityBehavior"] = "multiple" if timing is not None and "count" in timing else "single"
     action["definitionCanonical"] = drawing.canonical("ActivityDefinition", name)
     if one.agenda:

@@ -5,7 +5,7 @@ changes is that a course which has gone quiet is completed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from afterdose.core.care import (
     Snapshot,
 )
 from afterdose.core.cases import rules_at
-from afterdose.core.dose import Coding, Family
+from afterdose.core.dose import Coding, Dose, DoseKey, Family
 from afterdose.core.looks import is_too_late
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.core.slots import fits
@@ -98,13 +98,22 @@ def tasks(desk: Desk) -> list[DesiredTask]:
     """The Tasks to have, and those whose cause is gone."""
     wanted = [task for verdict in desk.judged.verdicts for task in _tasks(verdict, desk)]
     wanted += _stranded_visits(desk)
-    wanted = [task for task in wanted if not desk.standings.is_tombstone(task.key.kind, task.key.subject)]
+    wanted = [
+        replace(task, labels=_labels([task.verdict], desk.snapshot))
+        for task in wanted
+        if not desk.standings.is_tombstone(task.key.kind, task.key.subject)
+    ]
     keys = {task.key for task in wanted}
     for row in desk.standings.still_open(*_TASKS):
         verdict = desk.verdict_of(row.key.subject)
         if row.key in keys or row.key.subject in desk.judged.held or verdict is None:
             continue
-        wanted.append(DesiredTask(key=row.key, verdict=verdict, reasons=verdict.reasons, due=None, cancelled=True))
+        labels = _labels([verdict], desk.snapshot)
+        wanted.append(
+            DesiredTask(
+                key=row.key, verdict=verdict, reasons=verdict.reasons, due=None, cancelled=True, labels=labels
+            )
+        )
     return wanted
 
 
@@ -266,14 +275,34 @@ def _plan(
         period_end=ends if over else None,
         labels=_labels(named, desk.snapshot),
         replaces=_replaced(course, desk),
+        therapist_present=_therapist_present(eligible[-1], desk.snapshot),
+        conditions=_conditions(named, desk.snapshot),
     )
 
 
 def _labels(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> tuple[Coding, ...]:
     """The security labels of the doses, each once: copied up, never down."""
-    keys = {key for verdict in verdicts for key in verdict.administrations}
-    labels = {label for dose in snapshot.doses if dose.key in keys for label in dose.labels}
+    labels = {label for dose in _doses(verdicts, snapshot) for label in dose.labels}
     return tuple(sorted(labels, key=lambda label: (label.system, label.code)))
+
+
+def _conditions(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> tuple[DoseKey, ...]:
+    """The conditions that the doses name as their reasons."""
+    return tuple(
+        sorted({DoseKey(dose.key.source, one) for dose in _doses(verdicts, snapshot) for one in dose.conditions})
+    )
+
+
+def _therapist_present(verdict: DoseVerdict, snapshot: Snapshot) -> bool | None:
+    """Whether a psychotherapist took part in a dose, as far as its performers say."""
+    therapists = set(snapshot.codes.outbound.get("session-specialty", ()))
+    present = any(therapists.intersection(dose.context.specialties) for dose in _doses([verdict], snapshot))
+    return True if present else snapshot.clinic.therapist_present
+
+
+def _doses(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> list[Dose]:
+    keys = {key for verdict in verdicts for key in verdict.administrations}
+    return [dose for dose in snapshot.doses if dose.key in keys]
 
 
 def _replaced(course: UUID, desk: Desk) -> ArtifactKey | None:

@@ -26,6 +26,8 @@ class Clinic:
     telehealth where ``extended_by_telehealth``. ``early_edge``: sessions may start on the day after a dose
     shortly before the window opens. ``consent_required``: without a consent a person decides.
     ``weekly_is_enough``: a dose without a session is nobody's work as long as its week has one.
+    ``therapist_present``: whether a therapist accompanies doses here (else there is medical monitoring only);
+    None where that differs from dose to dose.
     """
 
     name: str
@@ -48,3 +50,4 @@ class Clinic:
     early_edge: bool = False
     consent_required: bool = False
     weekly_is_enough: bool = False
+    therapist_present: bool | None = None

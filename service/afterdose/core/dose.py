@@ -190,6 +190,8 @@ class Dose:
     part_of: tuple[str, ...] = ()
     labels: tuple[Coding, ...] = ()
     reason_text: str | None = None
+    conditions: tuple[str, ...] = ()
+    """The Conditions that it names as its reasons, as ``Condition/id`` of its source."""
     context: Context = field(default_factory=Context)
     removed: bool = False
     problems: tuple[Reason, ...] = ()

@@ -5,11 +5,13 @@ desired artifacts as long as facts, calendar and people's edits are the same (de
 moves only the next look and the completion of a course that has gone quiet.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from afterdose.core.activities import activities, goals, look_for_activation
 from afterdose.core.artifacts import Desk, appointments, plans, quiet_from, reviews, tasks
-from afterdose.core.care import Care, DesiredPlan, DoseVerdict, PlanStatus, Snapshot
+from afterdose.core.care import ArtifactKind, Care, DesiredActivity, DesiredPlan, DoseVerdict, PlanStatus, Snapshot
 from afterdose.core.cases import rules_at
 from afterdose.core.looks import next_look
 from afterdose.core.standing import Standings
@@ -25,9 +27,13 @@ def decide(snapshot: Snapshot, now: datetime) -> Care:
     course_plans = plans(desk, wanted, now)
     looks = [verdict.wake_up for verdict in judged.verdicts]
     looks += [_ends(plan, judged.verdicts, snapshot) for plan in course_plans]
+    looks += [look_for_activation(plan, desk, now) for plan in course_plans]
+    besides = activities(desk, course_plans)
     return Care(
         verdicts=judged.verdicts,
-        plans=tuple(course_plans),
+        plans=tuple(_whole(plan, besides, desk) for plan in course_plans),
+        goals=tuple(goals(desk, course_plans)),
+        activities=tuple(besides),
         appointments=tuple(wanted),
         tasks=tuple(tasks(desk)),
         reviews=tuple(reviews(desk)),
@@ -41,6 +47,12 @@ def _with_look(verdict: DoseVerdict, snapshot: Snapshot, now: datetime) -> DoseV
         return verdict
     rules = rules_at(snapshot, verdict.family, verdict.anchor or verdict.start or verdict.heard_at)
     return replace(verdict, wake_up=next_look(verdict, rules, now))
+
+
+def _whole(plan: DesiredPlan, besides: Sequence[DesiredActivity], desk: Desk) -> DesiredPlan:
+    """The plan with its goal and with the activities that it names."""
+    mine = tuple(one for one in besides if one.course == plan.key and not one.cancelled)
+    return replace(plan, goal=desk.standings.key(ArtifactKind.GOAL, plan.key.subject), activities=mine)
 
 
 def _ends(plan: DesiredPlan, verdicts: tuple[DoseVerdict, ...], snapshot: Snapshot) -> datetime | None:

@@ -201,6 +201,7 @@ RULES: Mapping[str, Rule] = {
     "Quantity": _quantity,
     "Range": _range,
     "Ratio": _ratio,
+    "ServiceRequest": _needs("prr-1", "orderDetail", "code"),
     "Task": _task,
     "TimingRepeat": _timing_repeat,
 }

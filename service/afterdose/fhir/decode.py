@@ -20,7 +20,7 @@ from afterdose.fhir.dosage import dose_quantity, rate_quantity, route, was_not_g
 from afterdose.fhir.effective import effective
 from afterdose.fhir.elements import JsonObject, codings, member, members, number, reference, text, texts, words
 from afterdose.fhir.medication import drug_of, strength_of
-from afterdose.fhir.references import contained, short
+from afterdose.fhir.references import contained, local_id, short
 from afterdose.fhir.times import parse_date
 
 _KG_PER_UNIT: Mapping[str, Decimal] = {
@@ -142,6 +142,13 @@ def decode_dose(
         part_of=tuple(short(ref) for part in members(resource, "partOf") if (ref := text(part, "reference"))),
         labels=tuple(_labels(resource)),
         reason_text=next((word for concept in _reason_concepts(resource) for word in words(concept)), None),
+        conditions=tuple(
+            dict.fromkeys(
+                f"Condition/{id_}"
+                for ref in _reason_references(resource)
+                if (id_ := local_id(ref, "Condition", "")) is not None
+            )
+        ),
         context=replace(context, location_ids=tuple(dict.fromkeys([*context.location_ids, *performers]))),
         problems=tuple(dict.fromkeys(problems)),
     )

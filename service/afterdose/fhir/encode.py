@@ -13,6 +13,7 @@ from typing import Any
 from afterdose.core.care import (
     ArtifactKey,
     ArtifactKind,
+    DesiredActivity,
     DesiredAppointment,
     DesiredPlan,
     DesiredTask,
@@ -22,11 +23,14 @@ from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, DoseKey
 from afterdose.core.identity import artifact_id
 from afterdose.core.reasons import Reason
-from afterdose.fhir.narrative import Wording, course_title, plan_narrative, session_line
-from afterdose.fhir.r4 import Canonicals
+from afterdose.fhir.narrative import Wording, activity_line, course_title, plan_narrative, session_line
+from afterdose.fhir.r4 import ACTIVITY_TITLE_EXTENSION, Canonicals
 from afterdose.fhir.times import format_instant
+from afterdose.fhir.words import INTEGRATION
 
 Resource = dict[str, Any]
+
+_STATUS_ELEMENT = {"Goal": "lifecycleStatus"}
 
 RESOURCE_TYPE: Mapping[ArtifactKind, str] = {
     ArtifactKind.CARE_PLAN: "CarePlan",
@@ -35,7 +39,27 @@ RESOURCE_TYPE: Mapping[ArtifactKind, str] = {
     ArtifactKind.UNMET_TASK: "Task",
     ArtifactKind.BOOKED_TASK: "Task",
     ArtifactKind.PROVENANCE: "Provenance",
+    ArtifactKind.GOAL: "Goal",
+    ArtifactKind.JOURNALING: "Task",
+    ArtifactKind.MINDFULNESS: "ServiceRequest",
+    ArtifactKind.ACTIVATION: "Task",
+    ArtifactKind.SLEEP: "ServiceRequest",
+    ArtifactKind.COMMITMENTS: "Task",
+    ArtifactKind.COMMITMENTS_REMINDER: "Task",
+    ArtifactKind.OUTCOME_CHECK: "Task",
+    ArtifactKind.LATER_OUTCOME_CHECK: "Task",
+    ArtifactKind.RELAPSE_PLAN: "Task",
+    ArtifactKind.PSYCHOTHERAPY: "ServiceRequest",
+    ArtifactKind.CRISIS_PLAN: "Task",
+    ArtifactKind.COGNITIVE_WORK: "ServiceRequest",
+    ArtifactKind.SOMATIC_WORK: "ServiceRequest",
+    ArtifactKind.ART_WORK: "ServiceRequest",
 }
+
+
+def status_element(resource_type: str) -> str:
+    """The element that holds the status of a resource."""
+    return _STATUS_ELEMENT.get(resource_type, "status")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +81,12 @@ class Letterhead:
 
     def dose(self, key: DoseKey) -> Resource:
         """Reference to an administration, absolute where its source is another server."""
-        base = self.dose_bases.get(key.source, "")
-        relative = f"MedicationAdministration/{key.id}"
-        return {"reference": f"{base.rstrip('/')}/{relative}" if base else relative}
+        return self.of_source(key.source, f"MedicationAdministration/{key.id}")
+
+    def of_source(self, source: str, reference: str) -> Resource:
+        """Reference to something of a source, absolute where the source is another server."""
+        base = self.dose_bases.get(source, "")
+        return {"reference": f"{base.rstrip('/')}/{reference}" if base else reference}
 
     def identifier(self, key: ArtifactKey) -> Resource:
         """The business identifier of an artifact."""
@@ -71,38 +98,43 @@ class Letterhead:
 
     def meta(self, *, profile: str | None = None, labels: tuple[Coding, ...] = ()) -> Resource:
         """meta with our profile, the sources' security labels and the label of a device-made resource."""
-        marks = {(coding.system, coding.code): coding for coding in (*labels, *self.codes.outbound["security-label"])}
+        marks = {(one.system, one.code): one for one in (*labels, *self.codes.outbound["security-label"])}
         meta: Resource = {"profile": [profile]} if profile else {}
-        meta["security"] = [_coding(coding) for _, coding in sorted(marks.items())]
+        meta["security"] = [coding(one) for _, one in sorted(marks.items())]
         return meta
+
+    def pool(self) -> Resource | None:
+        """The coordinators who own what staff have to do, None where the clinic names none."""
+        clinic = self.words.clinic
+        if clinic.pool is None:
+            return None
+        return {"reference": clinic.pool} | ({"display": clinic.pool_display} if clinic.pool_display else {})
 
     def author(self) -> Resource:
         """The software as a Device, by name: it is no person and says so."""
         return {"type": "Device", "display": f"{self.words.software} (software)"}
 
 
-def _coding(coding: Coding) -> Resource:
-    return {"system": coding.system, "code": coding.code} | ({"display": coding.display} if coding.display else {})
+def coding(one: Coding) -> Resource:
+    """A Coding."""
+    return {"system": one.system, "code": one.code} | ({"display": one.display} if one.display else {})
 
 
-def _concept(codings: tuple[Coding, ...], text: str | None = None) -> Resource:
-    concept: Resource = {"coding": [_coding(coding) for coding in codings]}
-    return concept | ({"text": text} if text else {})
+def concept(codings: tuple[Coding, ...], text: str | None = None) -> Resource:
+    """A CodeableConcept."""
+    return {"coding": [coding(one) for one in codings]} | ({"text": text} if text else {})
 
 
-def _period(start: datetime | None, end: datetime | None) -> Resource:
-    period: Resource = {}
-    if start is not None:
-        period["start"] = format_instant(start)
-    if end is not None:
-        period["end"] = format_instant(end)
-    return period
+def period(start: datetime | None, end: datetime | None) -> Resource:
+    """A Period, empty where neither end is known."""
+    found = {"start": start, "end": end}
+    return {name: format_instant(moment) for name, moment in found.items() if moment is not None}
 
 
 def care_plan(plan: DesiredPlan, head: Letterhead) -> Resource:
     """The course CarePlan (https://hl7.org/fhir/R4/careplan.html).
 
-    ``activity.reference`` points at the Appointments that exist (cpl-3: never ``detail``).
+    ``goal`` and ``activity.reference`` point at what can be referred to (cpl-3: never ``detail``).
     """
     doses = [key for verdict in plan.verdicts for key in verdict.administrations]
     resource: Resource = {
@@ -113,17 +145,22 @@ def care_plan(plan: DesiredPlan, head: Letterhead) -> Resource:
         "instantiatesCanonical": [head.canonicals.plan_definitions[plan.family]],
         "status": str(plan.status),
         "intent": "plan" if head.accept_auto else "proposal",
-        "category": [_concept((coding,)) for coding in head.codes.outbound["care-plan-category"]],
+        "category": [concept((one,)) for one in head.codes.outbound["care-plan-category"]],
         "title": course_title(plan, head.words.clinic),
         "subject": {"reference": f"Patient/{head.patient}"},
-        "period": _period(plan.period_start, plan.period_end),
+        "period": period(plan.period_start, plan.period_end),
         "contributor": [head.author()],
         "supportingInfo": [head.dose(key) for key in doses],
         "note": [{"text": sentence} for sentence in head.words.protocols[plan.family].evidence],
     }
     if plan.replaces is not None:
         resource["replaces"] = [head.logical(plan.replaces)]
-    activities = [_activity(appointment, head) for appointment in plan.appointments]
+    if plan.conditions:
+        resource["addresses"] = [head.of_source(one.source, one.id) for one in plan.conditions]
+    if plan.goal is not None and plan.goal in head.references:
+        resource["goal"] = [{"reference": head.references[plan.goal]}]
+    activities = [_visit(one, head) for one in plan.appointments if one.key in head.references]
+    activities += [_activity(one, head) for one in plan.activities if one.key in head.references]
     if activities:
         resource["activity"] = activities
     if not resource["supportingInfo"]:
@@ -133,11 +170,22 @@ def care_plan(plan: DesiredPlan, head: Letterhead) -> Resource:
     return resource
 
 
-def _activity(appointment: DesiredAppointment, head: Letterhead) -> Resource:
+def _visit(appointment: DesiredAppointment, head: Letterhead) -> Resource:
     text = "Withdrawn." if appointment.cancelled else session_line(appointment.verdict, head.words)
+    return _named(INTEGRATION, text, head.references[appointment.key], head)
+
+
+def _activity(one: DesiredActivity, head: Letterhead) -> Resource:
+    phase = head.words.plan.activities[one.key.kind].phase
+    return _named(phase, activity_line(one, head.words), head.references[one.key], head)
+
+
+def _named(phase: str, progress: str, reference: str, head: Letterhead) -> Resource:
+    """One activity of a plan; its title is the phase that it belongs to."""
     return {
-        "progress": [{"text": text}],
-        "reference": {"reference": head.references[appointment.key]},
+        "extension": [{"url": ACTIVITY_TITLE_EXTENSION, "valueString": head.words.plan.phases[phase].title}],
+        "progress": [{"text": progress}],
+        "reference": {"reference": reference},
     }
 
 
@@ -154,9 +202,9 @@ def appointment(desired: DesiredAppointment, head: Letterhead, labels: tuple[Cod
         "extension": [_zone_extension(head)],
         "identifier": [head.identifier(desired.key)],
         "status": "cancelled" if desired.cancelled else "proposed",
-        "serviceCategory": [_concept(outbound["session-service-category"])],
-        "serviceType": [_concept(outbound["session-service-type"][:1], "Follow-up session")],
-        "appointmentType": _concept(outbound["session-appointment-type"]),
+        "serviceCategory": [concept(outbound["session-service-category"])],
+        "serviceType": [concept(outbound["session-service-type"][:1], "Follow-up session")],
+        "appointmentType": concept(outbound["session-appointment-type"]),
         "reasonCode": [{"text": "Follow-up session after treatment"}],
         "description": "Follow-up session",
         "minutesDuration": int(clinic.session_length.total_seconds() // 60),
@@ -175,7 +223,7 @@ def appointment(desired: DesiredAppointment, head: Letterhead, labels: tuple[Cod
     if window is not None:
         resource["extension"].append(window)
     if session is not None and session.period_start is not None and session.period_end is not None:
-        resource["requestedPeriod"] = [_period(session.period_start, session.period_end)]
+        resource["requestedPeriod"] = [period(session.period_start, session.period_end)]
     return resource
 
 
@@ -211,9 +259,9 @@ _TASK_WORDS: Mapping[ArtifactKind, str] = {
 }
 
 
-def task(desired: DesiredTask, head: Letterhead, labels: tuple[Coding, ...]) -> Resource:
+def task(desired: DesiredTask, head: Letterhead) -> Resource:
     """A Task for a person (https://hl7.org/fhir/R4/task.html); the deadline is restriction.period.end."""
-    verdict, clinic = desired.verdict, head.words.clinic
+    verdict = desired.verdict
     focus = (
         {"reference": head.references[desired.focus]}
         if desired.focus is not None and desired.focus in head.references
@@ -221,12 +269,12 @@ def task(desired: DesiredTask, head: Letterhead, labels: tuple[Coding, ...]) -> 
     )
     resource: Resource = {
         "resourceType": "Task",
-        "meta": head.meta(labels=labels),
+        "meta": head.meta(labels=desired.labels),
         "identifier": [head.identifier(desired.key)],
         "status": "cancelled" if desired.cancelled else "requested",
         "intent": "proposal",
         "priority": "routine",
-        "code": _concept(head.codes.outbound[str(desired.key.kind)]),
+        "code": concept(head.codes.outbound[str(desired.key.kind)]),
         "description": _TASK_WORDS[desired.key.kind] + ".",
         "focus": focus,
         "for": {"reference": f"Patient/{head.patient}"},
@@ -235,9 +283,8 @@ def task(desired: DesiredTask, head: Letterhead, labels: tuple[Coding, ...]) -> 
     }
     if verdict.heard_at is not None:
         resource["authoredOn"] = format_instant(verdict.heard_at)
-    if clinic.pool is not None:
-        owner = {"reference": clinic.pool}
-        resource["owner"] = owner | ({"display": clinic.pool_display} if clinic.pool_display else {})
+    if (pool := head.pool()) is not None:
+        resource["owner"] = pool
     if desired.due is not None:
         resource["restriction"] = {"period": {"end": format_instant(desired.due)}}
     if desired.course is not None:
@@ -248,7 +295,13 @@ def task(desired: DesiredTask, head: Letterhead, labels: tuple[Coding, ...]) -> 
 
 
 def provenance(
-    key: ArtifactKey, *, targets: tuple[str, ...], doses: tuple[DoseKey, ...], recorded: datetime, head: Letterhead
+    key: ArtifactKey,
+    *,
+    targets: tuple[str, ...],
+    doses: tuple[DoseKey, ...],
+    recorded: datetime,
+    head: Letterhead,
+    labels: tuple[Coding, ...] = (),
 ) -> Resource:
     """Who made the targets, from what (https://hl7.org/fhir/R4/provenance.html).
 
@@ -256,14 +309,12 @@ def provenance(
     """
     return {
         "resourceType": "Provenance",
-        "meta": head.meta(),
+        "meta": head.meta(labels=labels),
         "target": [{"reference": target} for target in targets],
         "recorded": format_instant(recorded),
-        "agent": [{"type": _concept(head.codes.outbound["provenance-agent"]), "who": head.author()}],
+        "agent": [{"type": concept(head.codes.outbound["provenance-agent"]), "who": head.author()}],
         "entity": [
             {"role": "source", "what": {"identifier": head.identifier(key)}},
             *({"role": "derivation", "what": head.dose(dose)} for dose in doses),
         ],
     }
-
-

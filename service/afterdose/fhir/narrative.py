@@ -5,18 +5,29 @@ facts change. Everything is escaped; the markup stays inside FHIR's narrative al
 (http://hl7.org/fhir/R4/narrative.html#xhtml).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from html import escape
 from zoneinfo import ZoneInfo
 
-from afterdose.core.care import DesiredPlan, DoseVerdict, PlanStatus, Session, SessionClass, SessionState, Window
+from afterdose.core.care import (
+    DesiredActivity,
+    DesiredPlan,
+    DoseVerdict,
+    PlanStatus,
+    Repetition,
+    Session,
+    SessionClass,
+    SessionState,
+    Window,
+)
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Family, PlannedKind
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.fhir.times import format_local
+from afterdose.fhir.words import PHASES, Passage, PlanWords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +36,7 @@ class Wording:
 
     clinic: Clinic
     protocols: Mapping[Family, Protocol]
+    plan: PlanWords
     reason_text: Callable[[Reason], str]
     software: str
     name_drug: bool = True
@@ -82,6 +94,36 @@ def window_line(window: Window, zone: ZoneInfo) -> str:
     return line
 
 
+def activity_line(one: DesiredActivity, words: Wording) -> str:
+    """What belongs to a plan besides its sessions: what it is, how often, from when, until when."""
+    title, zone = words.plan.activities[one.key.kind].title, words.clinic.zone
+    said = [] if one.repeats is None else [_how_often(one.repeats)]
+    if one.starts is not None and one.due is not None:
+        said.append(f"from {_span(one.starts, one.due, zone)}")
+    elif one.due is not None:
+        said.append(f"by {format_local(one.due, zone)}")
+    elif one.starts is not None:
+        said.append(f"from {format_local(one.starts, zone)}")
+    if one.due_assumed:
+        said.append("the date is assumed, because no next treatment is known")
+    if one.hold:
+        said.append("as it stands in the record")
+    return f"{title}: {', '.join(said)}." if said else f"{title}."
+
+
+def _how_often(how: Repetition) -> str:
+    days = how.every // timedelta(days=1)
+    said = "once a day" if days == 1 else f"every {days} days"
+    if how.at_bedtime:
+        said += " at bedtime"
+    if how.count is not None:
+        said += f", {how.count} times"
+    if how.length is not None:
+        least, most = (one // timedelta(minutes=1) for one in how.length)
+        said += f", {least} to {most} minutes"
+    return said
+
+
 def _state(verdict: DoseVerdict) -> str:
     if verdict.outcome is Outcome.PLANNED:
         return "to book"
@@ -102,7 +144,7 @@ def _next_step(plan: DesiredPlan, words: Wording) -> str:
 
 
 def plan_narrative(plan: DesiredPlan, words: Wording) -> str:
-    """The whole ``text.div`` of a course plan: what is next on top, then the dose table, then why."""
+    """The whole ``text.div`` of a course plan: what is next on top, then the dose table, what to do, and why."""
     zone = words.clinic.zone
     protocol = words.protocols[plan.family]
     rows = "".join(_row(number, verdict, words) for number, verdict in enumerate(plan.verdicts, start=1))
@@ -113,6 +155,7 @@ def plan_narrative(plan: DesiredPlan, words: Wording) -> str:
         + f". Clinic: {escape(words.clinic.title)} ({escape(zone.key)}).</p>",
         "<table><thead><tr><th>Dose</th><th>Ended</th><th>Window for the session</th><th>Session</th><th>State</th>"
         f"</tr></thead><tbody>{rows}</tbody></table>",
+        *(_to_do(plan, words) if plan.status in (PlanStatus.DRAFT, PlanStatus.ACTIVE) else ()),
         f"<p>Why: {escape(protocol.title if words.name_drug else 'integration protocol')}, version "
         f"{escape(protocol.version)}. The window is counted in real hours from the end of each dose. "
         "Sessions are proposals; staff decide and book.</p>",
@@ -125,6 +168,35 @@ def plan_narrative(plan: DesiredPlan, words: Wording) -> str:
         "Changes that staff make are kept.</p>"
     )
     return f'<div xmlns="http://www.w3.org/1999/xhtml">{"".join(parts)}</div>'
+
+
+def _to_do(plan: DesiredPlan, words: Wording) -> Iterator[str]:
+    """What to do, phase by phase: the agendas, then what is asked of staff and of the patient."""
+    agendas = {
+        "preparation": [words.plan.preparation.description, *words.plan.preparation.prompts],
+        "experience": [words.plan.accompanied[plan.therapist_present]],
+        "integration": [f"{part.title}: {part.description}" for part in words.plan.agenda],
+    }
+    for phase in PHASES:
+        passage: Passage = words.plan.phases[phase]
+        yield f"<p><b>{escape(passage.title)}.</b> {escape(passage.description)}</p>{_list(agendas[phase])}"
+    staff = [_asked(one, words) for one in plan.activities if not one.for_patient and not one.hold]
+    if staff:
+        yield f"<p><b>For staff</b></p>{_list(staff)}"
+    patient = [_asked(one, words) for one in plan.activities if one.for_patient]
+    if patient:
+        waits = any(one.waits for one in plan.activities)
+        heading = "For the patient, once a clinician has activated this plan" if waits else "For the patient"
+        yield f"<p><b>{heading}</b></p>{_list(patient)}"
+
+
+def _asked(one: DesiredActivity, words: Wording) -> str:
+    activity = words.plan.activities[one.key.kind]
+    return " ".join((activity_line(one, words), activity.description, *activity.prompts, activity.evidence))
+
+
+def _list(lines: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
 
 def _row(number: int, verdict: DoseVerdict, words: Wording) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from afterdose.core.dose import Family
 
+ACTIVITY_TITLE_EXTENSION = "http://hl7.org/fhir/StructureDefinition/careplan-activity-title"
+"""https://hl7.org/fhir/R4/extension-careplan-activity-title.html"""
 TIMEZONE_EXTENSION = "http://hl7.org/fhir/StructureDefinition/timezone"
 
 
@@ -27,5 +29,6 @@ class Canonicals:
     window_extension: str
     reason_code_system: str
     task_code_system: str
+    activity_code_system: str
     plan_definitions: Mapping[Family, str]
     timezone_extension: str = TIMEZONE_EXTENSION

@@ -12,6 +12,7 @@ from typing import Any
 from afterdose.core.errors import EhrGone, EhrRefused, EhrUnavailable
 from afterdose.ehr.answers import etag_of
 from afterdose.ehr.client import EhrClient
+from afterdose.fhir.encode import status_element
 from afterdose.store.rows import LedgerRow
 from afterdose.work.merge import still_ours
 
@@ -48,22 +49,22 @@ def adopt(
         await_index(row, clock())
         return row
     sent: Mapping[str, Any] = row.elements.get("sent", {})
-    end = _ENDED.get(row.resource_type, _MISTAKE)
+    element, end = status_element(row.resource_type), _ENDED.get(row.resource_type, _MISTAKE)
 
     def rank(resource: dict[str, Any]) -> tuple[bool, bool, str]:
-        untouched = still_ours(resource, sent, ["status"])
-        return resource.get("status") == end, untouched, str(resource.get("meta", {}).get("lastUpdated", ""))
+        untouched = still_ours(resource, sent, [element])
+        return resource.get(element) == end, untouched, str(resource.get("meta", {}).get("lastUpdated", ""))
 
     kept, *doubles = sorted(found, key=rank)
     for double in doubles:
-        if double.get("status") != end and still_ours(double, sent, ["status"]):
+        if double.get(element) != end and still_ours(double, sent, [element]):
             hold()
-            _end(double, end, client)
+            _end({**double, element: end}, client)
     return replace(row, ehr_id=str(kept["id"]), elements={"owned": sent, "sent": sent})
 
 
-def _end(double: dict[str, Any], status: str, client: EhrClient) -> None:
+def _end(double: dict[str, Any], client: EhrClient) -> None:
     try:
-        client.update(double["resourceType"], str(double["id"]), {**double, "status": status}, if_match=etag_of(double))
+        client.update(double["resourceType"], str(double["id"]), double, if_match=etag_of(double))
     except (EhrRefused, EhrGone):
         return  # it stays as it is, for a person to end

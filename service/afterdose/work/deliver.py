@@ -1,9 +1,9 @@
 """Bringing one patient's resources in the EHR to what is wanted: the difference to the ledger, written once.
 
-Order without transactions: Appointment, Task, CarePlan, Provenance; re-entrant from any point. The
-intent stands in the ledger before the first byte leaves. After an answer that cannot be trusted the
-EHR is searched by identifier before anything is sent again. What stands there is read before it is
-changed; where a person was faster, the decision is made anew.
+Order without transactions: Goal, Appointment, Task and ServiceRequest, CarePlan, Provenance; re-entrant
+from any point. The intent stands in the ledger before the first byte leaves. After an answer that cannot
+be trusted the EHR is searched by identifier before anything is sent again. What stands there is read
+before it is changed; where a person was faster, the decision is made anew.
 """
 
 import re
@@ -16,8 +16,9 @@ from afterdose.core.errors import EhrConflict, EhrError, EhrGone, EhrRefused, Eh
 from afterdose.core.reasons import Reason
 from afterdose.ehr.answers import Found, Written
 from afterdose.ehr.client import EhrClient
-from afterdose.ehr.wire import TransactionEntry, identifier_query
+from afterdose.ehr.wire import Interaction, TransactionEntry, identifier_query
 from afterdose.fhir import conform
+from afterdose.fhir.encode import RESOURCE_TYPE
 from afterdose.fhir.profile_rules import ProfileRules
 from afterdose.store.rows import LedgerRow
 from afterdose.work.adopt import adopt
@@ -83,11 +84,19 @@ class Delivery:
     def _differs(self, draft: Draft) -> bool:
         row = self.journal.rows.get(draft.key)
         if row is None:
-            return not draft.withdrawn
+            return not draft.withdrawn and self._can_begin(draft)
         if row.standing in _HANDS_OFF:
             return False
         unsure = row.standing is Standing.INTENDED or row.attempts > 0
         return unsure or row.desired_hash != draft.wanted(self.journal.references())
+
+    def _can_begin(self, draft: Draft) -> bool:
+        """Whether there is still time for it, and whether an EHR that may go without it takes it."""
+        if draft.begin_by is not None and self._clock() >= draft.begin_by:
+            return False
+        return not draft.optional or self.client.capabilities().allows(
+            RESOURCE_TYPE[draft.key.kind], Interaction.CREATE
+        )
 
     def _prepared(self, draft: Draft, together_with: Sequence[Draft]) -> Write | None:
         try:

@@ -6,12 +6,23 @@ does not depend on the ids that the EHR gives out.
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from afterdose.core.care import ArtifactKey, Care, DesiredAppointment, DesiredPlan, DesiredTask, PlanStatus
+from afterdose.core.care import (
+    ArtifactKey,
+    Care,
+    DesiredActivity,
+    DesiredAppointment,
+    DesiredGoal,
+    DesiredPlan,
+    DesiredTask,
+    PlanStatus,
+)
 from afterdose.core.dose import Coding
 from afterdose.core.identity import artifact_id
 from afterdose.fhir.encode import Letterhead, appointment, care_plan, task
+from afterdose.fhir.encode_activities import activity, goal
 from afterdose.work.merge import fingerprint
 
 Resource = dict[str, Any]
@@ -24,13 +35,16 @@ _OPEN = frozenset({PlanStatus.DRAFT, PlanStatus.ACTIVE})
 class Draft:
     """One artifact as we want it. ``withdrawn``: it is to be ended, and need not be made for that.
 
-    ``mentioned``: the artifacts that it refers to as far as they are there.
+    ``mentioned``: the artifacts that it refers to as far as they are there. ``optional``: an EHR that does not
+    take it goes without. ``begin_by``: it is not begun later; None where there is no such time.
     """
 
     key: ArtifactKey
     mentioned: tuple[ArtifactKey, ...]
     withdrawn: bool
     build: Callable[[References], Resource]
+    optional: bool = False
+    begin_by: datetime | None = None
 
     def wanted(self, there: Container[ArtifactKey]) -> str:
         """The fingerprint of what is wanted while ``there`` can be referred to, the same whatever their ids."""
@@ -43,15 +57,17 @@ def placeholder(key: ArtifactKey) -> str:
 
 
 def drafts(care: Care, head: Letterhead) -> tuple[Draft, ...]:
-    """Every artifact of ``care``: Appointments, then Tasks, then the plans that refer to them.
+    """Every artifact of ``care``: Goals, Appointments, Tasks and ServiceRequests, then the plans that refer to them.
 
-    Appointments that are people's now are only referred to.
+    What is people's now is only referred to, and what waits for a clinician is not made.
     """
     labels = {plan.key: plan.labels for plan in care.plans}
-    made = [
+    made = [_goal(desired, head) for desired in care.goals]
+    made += [
         _appointment(desired, head, labels.get(desired.course, ())) for desired in care.appointments if not desired.hold
     ]
     made += [_task(desired, head) for desired in care.tasks]
+    made += [_activity(desired, head) for desired in care.activities if not desired.hold and not desired.waits]
     made += [_plan(desired, head) for desired in care.plans]
     return tuple(made)
 
@@ -67,17 +83,38 @@ def _appointment(desired: DesiredAppointment, head: Letterhead, labels: tuple[Co
 
 def _task(desired: DesiredTask, head: Letterhead) -> Draft:
     def build(references: References) -> Resource:
-        return task(desired, replace(head, references=references), ())
+        return task(desired, replace(head, references=references))
 
     mentioned = (desired.focus,) if desired.focus else ()
     return Draft(key=desired.key, mentioned=mentioned, withdrawn=desired.cancelled, build=build)
 
 
+def _goal(desired: DesiredGoal, head: Letterhead) -> Draft:
+    return Draft(
+        key=desired.key, mentioned=(), withdrawn=desired.ended, build=lambda _: goal(desired, head), optional=True
+    )
+
+
+def _activity(desired: DesiredActivity, head: Letterhead) -> Draft:
+    def build(references: References) -> Resource:
+        return activity(desired, replace(head, references=references))
+
+    return Draft(
+        key=desired.key,
+        mentioned=(desired.focus,) if desired.focus else (),
+        withdrawn=desired.cancelled,
+        build=build,
+        optional=True,
+        begin_by=desired.due,
+    )
+
+
 def _plan(desired: DesiredPlan, head: Letterhead) -> Draft:
     def build(references: References) -> Resource:
-        there = tuple(entry for entry in desired.appointments if entry.key in references)
-        return care_plan(replace(desired, appointments=there), replace(head, references=references))
+        return care_plan(desired, replace(head, references=references))
 
     ended = desired.status not in _OPEN
-    mentioned = tuple(entry.key for entry in desired.appointments)
-    return Draft(key=desired.key, mentioned=mentioned, withdrawn=ended, build=build)
+    mentioned = [desired.goal] if desired.goal is not None else []
+    mentioned += [entry.key for entry in desired.appointments]
+    mentioned += [entry.key for entry in desired.activities]
+    return Draft(key=desired.key, mentioned=tuple(mentioned), withdrawn=ended, build=build)

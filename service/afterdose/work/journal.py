@@ -13,7 +13,7 @@ from afterdose.core.care import ArtifactKey, KnownArtifact, Standing
 from afterdose.core.errors import EhrAmbiguous, EhrConflict, EhrError
 from afterdose.core.identity import artifact_id
 from afterdose.ehr.answers import Written
-from afterdose.fhir.encode import RESOURCE_TYPE
+from afterdose.fhir.encode import RESOURCE_TYPE, status_element
 from afterdose.store.rows import AuditEntry, Claim, LedgerRow
 from afterdose.store.store import Store
 from afterdose.work.drafts import Draft, References
@@ -86,7 +86,7 @@ class Journal:
             resource: Any = written.resource
             sent = write.row.elements["sent"]
             ours = written.created or write.row.ehr_id is not None
-            status = (resource or write.merged.resource).get("status")
+            status = (resource or write.merged.resource).get(status_element(write.row.resource_type))
             rows.append(
                 replace(
                     write.row,

@@ -10,6 +10,7 @@ from typing import Any
 
 from afterdose.core.care import ArtifactKind, Standing
 from afterdose.core.errors import BadInput
+from afterdose.fhir.encode import RESOURCE_TYPE, status_element
 from afterdose.fhir.times import parse_instant
 from afterdose.work.merge import Owned, still_ours
 
@@ -18,8 +19,8 @@ _BOOKED = frozenset({"booked", "arrived", "checked-in", "fulfilled", "noshow"})
 _APPOINTMENT_ENDED = frozenset({"cancelled", "entered-in-error"})
 # http://hl7.org/fhir/R4/valueset-request-status.html: a person has ended the plan.
 _PLAN_ENDED = frozenset({"completed", "revoked", "entered-in-error"})
-# http://hl7.org/fhir/R4/valueset-task-status.html: somebody has dealt with it.
-_TASK_ENDED = frozenset({"rejected", "cancelled", "failed", "completed", "entered-in-error"})
+# http://hl7.org/fhir/R4/valueset-task-status.html, goal-status and request-status: somebody has dealt with it.
+_OTHER_ENDED = frozenset({"rejected", "cancelled", "failed", "completed", "revoked", "entered-in-error"})
 
 _APPOINTMENT_TOUCHED_BY = ("status", "start", "end", "requestedPeriod", "minutesDuration", "participant", "slot")
 
@@ -51,8 +52,9 @@ def sight(
     that write never came. A visit that was once booked stays known as such, also when it was cancelled later.
     """
     resource = dict(current)
-    status = current.get("status")
-    ours = "status" in owned and still_ours(resource, owned, ["status"])
+    element = status_element(RESOURCE_TYPE[kind])
+    status = current.get(element)
+    ours = element in owned and still_ours(resource, owned, [element])
     ended = Standing.WITHDRAWN if ours else Standing.REMOVED_BY_PERSON
     booked = kind is ArtifactKind.APPOINTMENT and status in _BOOKED
     now = standing
@@ -68,7 +70,7 @@ def sight(
     elif kind is ArtifactKind.CARE_PLAN:
         if status in _PLAN_ENDED:
             now = ended
-    elif status in _TASK_ENDED:
+    elif status in _OTHER_ENDED:
         now = ended
     return Sighting(
         standing=now,

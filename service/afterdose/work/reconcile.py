@@ -28,7 +28,7 @@ from afterdose.fhir.narrative import Wording
 from afterdose.store.append import ARRIVED
 from afterdose.store.rows import Claim, LedgerRow, OutcomeRow
 from afterdose.store.store import Store
-from afterdose.work.attribution import attribute, resume
+from afterdose.work.attribution import attribute
 from afterdose.work.deliver import Delivery, Refusal, StandsOtherwise
 from afterdose.work.drafts import drafts
 from afterdose.work.gather import Gatherer
@@ -126,7 +126,6 @@ class Reconciler:
                 delivery.deliver(drafts(care, head))
             except StandsOtherwise:
                 continue
-            resume(delivery, head, now=now)
             for plan in care.plans:
                 attribute(plan, delivery, head, now=now)
             self._remember(claim, care, delivery.journal.rows, delivery.refusals, before=remembered)
@@ -160,6 +159,7 @@ class Reconciler:
             words=Wording(
                 clinic=clinic,
                 protocols=self._content.protocols,
+                plan=self._content.words,
                 reason_text=self._content.reason_text,
                 software=self._software,
                 name_drug=target.name_drug,

@@ -105,7 +105,7 @@ def test_a_dose_within_ninety_days_continues_the_course() -> None:
 def test_the_next_look_is_the_next_edge_of_the_window() -> None:
     looks, now = [], MONDAY.effective.end
     for _ in range(8):
-        now = decide(a_snapshot(MONDAY), now).wake_up
+        now = decide(a_snapshot(MONDAY, accept_auto=True), now).wake_up
         looks.append((now - MONDAY.effective.end) / timedelta(hours=1))
     assert looks == [2, 20, 24, 48, 60, 72, 168, 336]
 

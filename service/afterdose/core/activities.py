@@ -1,0 +1,302 @@
+"""What belongs to a course besides its integration sessions: which of it is wanted now, from when, until when.
+
+At most what follows the latest dose session is open. What patients are asked to do waits until a clinician has
+activated the plan. Nothing is wanted whose deadline had passed when its dose was heard of; what is there stays until
+facts change, and ends with its cause unless a person has acted on it. Nothing here depends on the present time.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from afterdose.core.artifacts import Desk
+from afterdose.core.care import (
+    ArtifactKind,
+    DesiredActivity,
+    DesiredGoal,
+    DesiredPlan,
+    DoseVerdict,
+    KnownArtifact,
+    PlanStatus,
+    Repetition,
+    Standing,
+)
+from afterdose.core.cases import rules_at
+from afterdose.core.dose import PlannedKind
+from afterdose.core.protocol import Rules
+from afterdose.core.reasons import Outcome
+from afterdose.core.standing import is_open
+from afterdose.core.window import NextDose, next_after
+
+OPTIONAL = (ArtifactKind.COGNITIVE_WORK, ArtifactKind.SOMATIC_WORK, ArtifactKind.ART_WORK)
+"""Ways of working that are proposed by stated preference only."""
+ACTIVITIES = (
+    ArtifactKind.JOURNALING,
+    ArtifactKind.MINDFULNESS,
+    ArtifactKind.ACTIVATION,
+    ArtifactKind.SLEEP,
+    ArtifactKind.COMMITMENTS,
+    ArtifactKind.COMMITMENTS_REMINDER,
+    ArtifactKind.OUTCOME_CHECK,
+    ArtifactKind.LATER_OUTCOME_CHECK,
+    ArtifactKind.RELAPSE_PLAN,
+    ArtifactKind.PSYCHOTHERAPY,
+    ArtifactKind.CRISIS_PLAN,
+    *OPTIONAL,
+)
+
+_A_DAY = timedelta(days=1)
+_OPEN = frozenset({PlanStatus.DRAFT, PlanStatus.ACTIVE})
+_PLANNED = frozenset({Outcome.PLANNED, Outcome.UNMET})
+_GIVEN = _PLANNED | {Outcome.REVIEW, Outcome.WAITING}
+# How we leave a Task, a ServiceRequest or a Goal (http://hl7.org/fhir/R4/valueset-task-status.html and its neighbours).
+_UNTOUCHED = frozenset({None, "", "requested", "draft", "active", "proposed"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Course:
+    """One course with what its activities are counted from. ``limit``: the next dose less its buffer, where known."""
+
+    plan: DesiredPlan
+    first: DoseVerdict
+    latest: DoseVerdict
+    rules: Rules
+    limit: datetime | None
+    last_planned: datetime | None
+
+
+def goals(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredGoal]:
+    """One Goal for each open plan, and the end of those whose plan has ended."""
+    found = [
+        DesiredGoal(
+            key=desk.standings.key(ArtifactKind.GOAL, plan.key.subject),
+            family=plan.family,
+            status=plan.status,
+            start=plan.period_start,
+            labels=plan.labels,
+        )
+        for plan in plans
+        if plan.status in _OPEN
+    ]
+    kept = {one.key for one in found}
+    named = {plan.key.subject: plan for plan in plans}
+    for row in desk.standings.still_open(ArtifactKind.GOAL):
+        if row.key not in kept and row.key.subject not in _held_courses(desk) and not _acted_on(row):
+            of = named.get(row.key.subject)
+            status = of.status if of is not None else PlanStatus.REVOKED
+            family = of.family if of is not None else min(desk.snapshot.protocols)
+            found.append(DesiredGoal(key=row.key, family=family, status=status, ended=True))
+    return found
+
+
+def activities(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredActivity]:
+    """The activities to have, to go on naming and to end."""
+    wanted: list[DesiredActivity] = []
+    for plan in plans:
+        course = _course(plan, desk)
+        if course is not None:
+            wanted += [one for one in _wished(course, desk) if _is_wanted(one, course, desk)]
+    keys = {one.key for one in wanted}
+    named = {plan.key.subject: plan for plan in plans}
+    for row in sorted(desk.snapshot.known.artifacts.values(), key=lambda row: row.key):
+        course_id = _course_id(row, desk)
+        if row.key.kind in ACTIVITIES and row.key not in keys and course_id is not None:
+            of = named.get(course_id)
+            family = of.family if of is not None else min(desk.snapshot.protocols)
+            one = DesiredActivity(
+                key=row.key, course=desk.standings.key(ArtifactKind.CARE_PLAN, course_id), family=family
+            )
+            if _is_kept(row, course_id, desk):
+                wanted.append(replace(one, hold=True))
+            elif is_open(row):
+                wanted.append(replace(one, cancelled=True, dose=desk.verdict_of(row.key.subject)))
+    return wanted
+
+
+def look_for_activation(plan: DesiredPlan, desk: Desk, now: datetime) -> datetime | None:
+    """When to see whether a clinician has activated a plan that patients' activities wait for."""
+    course = _course(plan, desk) if plan.status is PlanStatus.DRAFT else None
+    step = course.rules.look_for_activation if course is not None else None
+    if course is None or step is None or course.latest.anchor is None:
+        return None
+    anchor, practices = course.latest.anchor, course.rules.practices
+    passed = max(now - anchor, timedelta()) // step
+    look = anchor + (passed + 1) * step
+    until = max(practices.journal_due, practices.mindfulness_until, practices.activation_due[1])
+    return look if look < anchor + until else None
+
+
+def _course(plan: DesiredPlan, desk: Desk) -> _Course | None:
+    """A course that is open and has a dose session with an end; None where there is nothing to count from."""
+    eligible = [one for one in plan.verdicts if one.outcome in _PLANNED and one.anchor is not None]
+    if plan.status not in _OPEN or not eligible:
+        return None
+    latest = max(eligible, key=lambda one: (one.anchor or plan.period_start, one.founder))
+    anchor, clinic = latest.anchor or plan.period_start, desk.snapshot.clinic
+    rules = rules_at(desk.snapshot, plan.family, anchor)
+    coming = next_after(anchor, _doses(desk, anchor + rules.cluster_gap))
+    coming_doses = [one for one in desk.snapshot.planned if one.at > anchor and one.dropped_at is None]
+    planned = [one.at for one in coming_doses if one.family in (None, plan.family)]
+    return _Course(
+        plan=plan,
+        first=min(eligible, key=lambda one: (one.anchor or plan.period_start, one.founder)),
+        latest=latest,
+        rules=rules,
+        limit=coming.at - clinic.next_dose_buffer if coming is not None else None,
+        last_planned=max(planned, default=None),
+    )
+
+
+def _doses(desk: Desk, beyond: datetime) -> Iterator[NextDose]:
+    """Doses given, and doses announced for later than ``beyond``: an announced one before it is the given one."""
+    for verdict in desk.judged.verdicts:
+        if verdict.outcome in _GIVEN and verdict.start is not None:
+            yield NextDose(verdict.start, PlannedKind.GIVEN)
+    for dose in desk.snapshot.planned:
+        if dose.at > beyond and dose.dropped_at is None:
+            yield NextDose(dose.at, PlannedKind.PLANNED)
+
+
+def _wished(course: _Course, desk: Desk) -> list[DesiredActivity]:
+    """What a course would have if people and time had no say."""
+    waits = course.plan.status is not PlanStatus.ACTIVE
+    patient = [replace(one, waits=waits) for one in _of_patient(course, desk)]
+    return [*_of_course(course, desk), *_checks(course, desk), *patient]
+
+
+def _of_patient(course: _Course, desk: Desk) -> Iterator[DesiredActivity]:
+    """What the patient does after the latest dose: nothing before monitoring is over, all over by the next dose."""
+    rules, practices = course.rules, course.rules.practices
+    anchor = course.latest.anchor or course.plan.period_start
+    from_now = max(anchor + rules.nothing_before, course.latest.heard_at or anchor)
+    later = max(anchor + rules.opens_after, from_now)
+
+    def own(kind: ArtifactKind, starts: datetime, due: datetime, repeats: Repetition | None = None) -> DesiredActivity:
+        one = replace(_after_dose(kind, course, desk), for_patient=True, starts=starts, repeats=repeats)
+        return replace(one, due=_cut(due, course.limit))
+
+    yield own(ArtifactKind.JOURNALING, from_now, anchor + practices.journal_due)
+    practice = Repetition(
+        every=_A_DAY, count=_days(practices.mindfulness_until, course), length=practices.mindfulness_length
+    )
+    yield own(ArtifactKind.MINDFULNESS, from_now, anchor + practices.mindfulness_until, practice)
+    nights = Repetition(every=_A_DAY, count=_days(practices.sleep_support, course), at_bedtime=True)
+    yield own(ArtifactKind.SLEEP, from_now, anchor + practices.sleep_support, nights)
+    yield own(ArtifactKind.ACTIVATION, later, anchor + practices.activation_due[1])
+    commitments = own(ArtifactKind.COMMITMENTS, later, course.limit or anchor + practices.commitments_due)
+    yield replace(commitments, due_assumed=course.limit is None)
+
+
+def _checks(course: _Course, desk: Desk) -> Iterator[DesiredActivity]:
+    """What staff do after the latest dose. A check that the next dose comes before belongs to that dose."""
+    anchor = course.latest.anchor or course.plan.period_start
+    kinds = (ArtifactKind.OUTCOME_CHECK, ArtifactKind.LATER_OUTCOME_CHECK)
+    for kind, after in zip(kinds, course.rules.practices.outcome_checks, strict=False):
+        if course.limit is None or anchor + after < course.limit:
+            yield replace(_after_dose(kind, course, desk), due=anchor + after)
+    subject = course.latest.session_id
+    visit = desk.standings.visit(subject) if subject is not None else None
+    asked = desk.standings.latest(ArtifactKind.COMMITMENTS, subject) if subject is not None else None
+    if visit is None or asked is None or (visit.ehr_status, asked.ehr_status) != ("fulfilled", "requested"):
+        return
+    yield replace(
+        _after_dose(ArtifactKind.COMMITMENTS_REMINDER, course, desk),
+        due=course.limit or anchor + course.rules.practices.commitments_due,
+        due_assumed=course.limit is None,
+        focus=visit.key,
+    )
+
+
+def _of_course(course: _Course, desk: Desk) -> Iterator[DesiredActivity]:
+    """What belongs to the course as a whole; the relapse plan exists before the active phase can end (R1)."""
+    practices, plan = course.rules.practices, course.plan
+    anchor = course.first.anchor or plan.period_start
+    heard = min((one.heard_at for one in plan.verdicts if one.heard_at is not None), default=anchor)
+    in_time = heard < anchor + practices.relapse_plan_due
+    due = _cut((anchor if in_time else heard) + practices.relapse_plan_due, course.last_planned)
+    yield replace(_of_plan(ArtifactKind.RELAPSE_PLAN, course, desk), due=due)
+    yield replace(
+        _of_plan(ArtifactKind.PSYCHOTHERAPY, course, desk),
+        starts=anchor + course.rules.opens_after,
+        repeats=Repetition(every=practices.psychotherapy_every),
+    )
+    for kind in OPTIONAL:
+        if kind in desk.snapshot.preferred:
+            yield _of_plan(kind, course, desk)
+    if desk.snapshot.crisis_plan_on_file is False:
+        yield replace(_of_plan(ArtifactKind.CRISIS_PLAN, course, desk), due=anchor + course.rules.opens_after)
+
+
+def _after_dose(kind: ArtifactKind, course: _Course, desk: Desk) -> DesiredActivity:
+    subject = course.latest.session_id
+    if subject is None:
+        raise ValueError("a dose session of a course has an id")
+    return DesiredActivity(
+        key=desk.standings.key(kind, subject),
+        course=course.plan.key,
+        family=course.plan.family,
+        dose=course.latest,
+        labels=course.plan.labels,
+    )
+
+
+def _of_plan(kind: ArtifactKind, course: _Course, desk: Desk) -> DesiredActivity:
+    return DesiredActivity(
+        key=desk.standings.key(kind, course.plan.key.subject),
+        course=course.plan.key,
+        family=course.plan.family,
+        labels=course.plan.labels,
+    )
+
+
+def _cut(due: datetime, limit: datetime | None) -> datetime:
+    return due if limit is None else min(due, limit)
+
+
+def _days(until: timedelta, course: _Course) -> int | None:
+    """How many daily times there are; None where the next dose cuts them short."""
+    anchor = course.latest.anchor
+    cut = anchor is not None and course.limit is not None and course.limit < anchor + until
+    return None if cut else until // _A_DAY
+
+
+def _is_wanted(one: DesiredActivity, course: _Course, desk: Desk) -> bool:
+    """Whether to have it: people have not ended it, and it is there already or there was time for it."""
+    kind, subject = one.key.kind, one.key.subject
+    if desk.standings.is_tombstone(kind, subject):
+        return False
+    if one.starts is not None and one.due is not None and one.starts >= one.due:
+        return False
+    if desk.standings.is_open(kind, subject):
+        return True
+    if course.plan.key.subject in _held_courses(desk):
+        return False
+    return one.due is None or course.latest.heard_at is None or one.due > course.latest.heard_at
+
+
+def _held_courses(desk: Desk) -> frozenset[UUID]:
+    """Courses of which a dose session cannot be decided now: nothing of theirs is begun or ended."""
+    return frozenset(
+        one.course_id
+        for one in desk.judged.verdicts
+        if one.course_id is not None and one.session_id in desk.judged.held
+    )
+
+
+def _course_id(row: KnownArtifact, desk: Desk) -> UUID | None:
+    """The course that an artifact belongs to, by its dose session or as the course itself."""
+    course = desk.course_of(row.key.subject)
+    return course.subject if course is not None else desk.judged.merged.get(row.key.subject, row.key.subject)
+
+
+def _is_kept(row: KnownArtifact, course_id: UUID, desk: Desk) -> bool:
+    """Whether the plan goes on naming it although it is not wanted: done, begun by a person, or undecided."""
+    if row.standing is Standing.REMOVED_BY_PERSON:
+        return row.ehr_status == "completed"
+    return is_open(row) and (_acted_on(row) or course_id in _held_courses(desk))
+
+
+def _acted_on(row: KnownArtifact) -> bool:
+    """Whether a person has begun it or ended it."""
+    return row.ehr_status not in _UNTOUCHED
