@@ -28,7 +28,7 @@ from afterdose.fhir.narrative import Wording
 from afterdose.store.append import ARRIVED
 from afterdose.store.rows import Claim, LedgerRow, OutcomeRow
 from afterdose.store.store import Store
-from afterdose.work.attribution import attribute
+from afterdose.work.attribution import attribute, resume
 from afterdose.work.deliver import Delivery, Refusal, StandsOtherwise
 from afterdose.work.drafts import drafts
 from afterdose.work.gather import Gatherer
@@ -126,6 +126,7 @@ class Reconciler:
                 delivery.deliver(drafts(care, head))
             except StandsOtherwise:
                 continue
+            resume(delivery, head, now=now)
             for plan in care.plans:
                 attribute(plan, delivery, head, now=now)
             self._remember(claim, care, delivery.journal.rows, delivery.refusals, before=remembered)
