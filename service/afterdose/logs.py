@@ -17,6 +17,7 @@ from structlog.typing import EventDict, Processor
 ALLOWED = frozenset(
     {
         "action",
+        "alarm",
         "at",
         "attempts",
         "bytes",
@@ -41,6 +42,8 @@ ALLOWED = frozenset(
         "resource_type",
         "route",
         "rung",
+        "scopes",
+        "seconds",
         "source",
         "status",
         "target",

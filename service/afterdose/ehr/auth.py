@@ -13,10 +13,17 @@ _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,8190}[\x21-\x7e])?")
 
 
 class Authentication(Protocol):
-    """Gives the headers that authenticate one request; asked anew for every request."""
+    """Gives the headers that authenticate one request; asked anew for every request.
 
-    def headers(self) -> Mapping[str, str]:
+    ``within`` is how many seconds the request may still take. Both methods raise EhrUnavailable where there is no
+    proof to be had now: then nothing has been sent.
+    """
+
+    def headers(self, within: float) -> Mapping[str, str]:
         """Names and values; they replace headers of the same name."""
+
+    def renew(self, refused: Mapping[str, str], within: float) -> Mapping[str, str] | None:
+        """Other headers, after the EHR answered 401 to ``refused``; None where there are no others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,10 @@ class StaticHeader:
         if not _HEADER_NAME.fullmatch(self.header) or not _HEADER_VALUE.fullmatch(self.value):
             raise BadSettings("auth: the header or its value holds characters that cannot be sent")
 
-    def headers(self) -> Mapping[str, str]:
+    def headers(self, within: float) -> Mapping[str, str]:  # noqa: ARG002
         """The one header."""
         return {self.header: self.value}
+
+    def renew(self, refused: Mapping[str, str], within: float) -> Mapping[str, str] | None:  # noqa: ARG002
+        """There is no other."""
+        return None

@@ -2,144 +2,37 @@
 
 What ``requests`` does by itself is turned off, because each was seen to hurt: redirects (a POST becomes a GET without
 body and reports success, or the body goes to another host), ``.netrc`` and proxies from the environment, cookies,
-retries. What it does not do is added: a deadline for the whole call, which a server that sends a byte now and then
-cannot stretch, and a cap on the decompressed size.
+retries. What it does not do is added: a deadline for the whole call, from the look-up of the name to the last byte,
+which a server that sends a byte now and then cannot stretch, and a cap on the decompressed size.
 """
 
 import http.client
-import io
 import ipaddress
 import logging
-import socket
 import time
-from contextvars import ContextVar
-from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.util import Url, parse_url
 
 from afterdose.core.errors import BadSettings, EhrAmbiguous, EhrError, EhrRefused, EhrUnavailable
 from afterdose.ehr.auth import Authentication
 from afterdose.ehr.target import Destination
+from afterdose.ehr.transport import CURRENT, Adapter, Call
 from afterdose.ehr.wire import Answer, Request
+from afterdose.logs import get_logger
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CHUNK = 65_536
 
+_log = get_logger()
 # urllib3 logs whole URLs, and a URL holds the id of a patient.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
 
-@dataclass(slots=True)
-class _Call:
-    """The call that this thread is making, for the connection that serves it."""
-
-    deadline: float
-    silence: float
-    sent: bool = False
-
-    def patience(self) -> float:
-        """Seconds that the next send or read may take; raises TimeoutError where none are left."""
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the deadline of the call has passed")
-        return min(left, self.silence)
-
-
-_CALL: ContextVar[_Call] = ContextVar("_CALL")
-
-
 class _TooLarge(Exception):
     """The answer is larger than the destination allows."""
-
-
-class _PatientReader(io.RawIOBase):
-    """The bytes that come in over a socket; no read outlasts the call that it belongs to."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
-        self.ended = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(_CALL.get().patience())
-        count = self._raw.readinto(buffer)
-        self.ended = count == 0
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp.close()
-        self._incoming = _PatientReader(sock)
-        self.fp = io.BufferedReader(self._incoming)
-
-    def begin(self) -> None:
-        """Read status and headers; cut short, they are no answer (the standard library takes half a Location)."""
-        super().begin()
-        if self._incoming.ended:
-            raise http.client.IncompleteRead(b"")
-
-
-class _Connection(HTTPConnection):
-    """Notes when the first byte of the request itself goes out: until then nothing can have happened at the EHR."""
-
-    response_class = _Response
-
-    def connect(self) -> None:
-        try:
-            super().connect()
-        finally:
-            _CALL.get().sent = False  # a CONNECT to the proxy is not yet the request
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        self.sock.settimeout(_CALL.get().patience())
-        _CALL.get().sent = True
-        super().send(data)
-
-
-class _TlsConnection(_Connection, HTTPSConnection):
-    pass
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
-class _Adapter(HTTPAdapter):
-    """Connections of ours, kept alive; no retries."""
-
-    def __init__(self, connections: int) -> None:
-        super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-        return manager
 
 
 class Outbound:
@@ -149,13 +42,22 @@ class Outbound:
     """
 
     def __init__(
-        self, destination: Destination, *, authentication: Authentication | None = None, connections: int = 16
+        self,
+        destination: Destination,
+        *,
+        base_url: str | None = None,
+        authentication: Authentication | None = None,
+        connections: int = 16,
     ) -> None:
-        """``connections`` is how many are kept alive: as many as threads that send."""
-        self._base = _base(destination)
+        """``base_url`` is another place that is reached in the same way: the EHR's token endpoint.
+
+        ``connections`` is how many are kept alive: as many as threads that send.
+        """
+        self._base = _base(base_url or destination.base_url, plain_http=destination.plain_http)
         self._prefix = f"{(self._base.path or '').rstrip('/')}/"
-        self._host = self._base.host or ""
         self._authentication = authentication
+        self._is_refused = False
+        self.host = self._base.host or ""
         self._timeouts = (destination.timeout_connect.total_seconds(), destination.timeout_read.total_seconds())
         self._deadline = destination.deadline.total_seconds()
         self._max_answer_bytes = destination.max_answer_bytes
@@ -167,14 +69,17 @@ class Outbound:
         self._session.headers.clear()
         self._session.headers.update({"User-Agent": "afterdose", "Accept-Encoding": "gzip, deflate"})
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter(connections))
+            self._session.mount(scheme, Adapter(connections))
 
     def close(self) -> None:
         """Close the connections that were kept alive."""
         self._session.close()
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request, *, within: float | None = None) -> Answer:
         """Send one request and read its answer to the end, whatever its status.
+
+        ``within``: seconds that it may take, where that is less than the destination's deadline; the deadline covers
+        the token too, and the one repetition with another token after a 401, which says that nothing was done.
 
         Raises EhrRefused for a request that must not leave, EhrUnavailable where the EHR cannot have done anything,
         EhrAmbiguous where it may have. Texts hold the host and the kind of failure only: a URL would hold an id.
@@ -183,19 +88,40 @@ class Outbound:
             requests.Request(request.method, request.url, headers=dict(request.headers), data=request.body or None)
         )
         self._guard(prepared.url or "")
-        if self._authentication:
-            prepared.headers.update(self._authentication.headers())
-        call = _Call(deadline=time.monotonic() + self._deadline, silence=self._timeouts[1])
-        reset = _CALL.set(call)
+        until = time.monotonic() + (self._deadline if within is None else min(within, self._deadline))
+        if self._authentication is None:
+            return self._attempt(request, prepared, until)
+        headers = self._authentication.headers(until - time.monotonic())
+        prepared.headers.update(headers)
+        answer = self._attempt(request, prepared, until)
+        if answer.status == 401:
+            renewed = self._authentication.renew(headers, until - time.monotonic())
+            if renewed is not None:
+                prepared.headers.update(renewed)
+                answer = self._attempt(request, prepared, until)
+        self._watch(answer.status == 401)
+        return answer
+
+    def _attempt(self, request: Request, prepared: requests.PreparedRequest, until: float) -> Answer:
+        call = Call(deadline=until, silence=self._timeouts[1])
+        reset = CURRENT.set(call)
         try:
             return self._exchange(prepared)
         except _TooLarge:
             failure = EhrAmbiguous if request.changes else EhrRefused
-            raise failure(f"{self._host}: the answer is larger than max_answer_bytes", code="too-long") from None
+            raise failure(f"{self.host}: the answer is larger than max_answer_bytes", code="too-long") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
             raise self._failure(request, call, error) from None
         finally:
-            _CALL.reset(reset)
+            CURRENT.reset(reset)
+
+    def _watch(self, refused: bool) -> None:
+        """One alarm when the EHR begins to refuse our credentials, and one line when it takes them again."""
+        if refused and not self._is_refused:
+            _log.error("the EHR refuses our credentials", alarm="credentials", host=self.host, status=401)
+        elif self._is_refused and not refused:
+            _log.warning("the EHR takes our credentials again", alarm="credentials", host=self.host)
+        self._is_refused = refused
 
     def _guard(self, url: str) -> None:
         """Compare what would be sent, as the connection will read it, with the configured base."""
@@ -209,7 +135,7 @@ class Outbound:
         inside = f"{path.rstrip('/')}/".startswith(self._prefix)
         climbs = any(segment.partition(";")[0] in {".", ".."} for segment in path.split("/"))
         if not same_server or not inside or climbs or parsed.auth is not None:
-            raise EhrRefused(f"{self._host}: a request to another place was stopped", code="security")
+            raise EhrRefused(f"{self.host}: a request to another place was stopped", code="security")
 
     def _exchange(self, prepared: requests.PreparedRequest) -> Answer:
         with self._session.send(
@@ -228,22 +154,22 @@ class Outbound:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(status=response.status_code, headers=headers, body=bytes(body))
 
-    def _failure(self, request: Request, call: _Call, error: Exception) -> EhrError:
+    def _failure(self, request: Request, call: Call, error: Exception) -> EhrError:
         kind = EhrAmbiguous if call.sent and request.changes else EhrUnavailable
         when = "no whole answer" if call.sent else "no connection"
         if time.monotonic() >= call.deadline:
             when += " before the deadline"
-        return kind(f"{self._host}: {when} ({_root(error)})")
+        return kind(f"{self.host}: {when} ({_root(error)})")
 
 
-def _base(destination: Destination) -> Url:
+def _base(base_url: str, *, plain_http: bool) -> Url:
     try:
-        base = parse_url(destination.base_url)
+        base = parse_url(base_url)
     except urllib3.exceptions.LocationParseError:
         raise BadSettings("base_url: this is no URL") from None
     if base.scheme not in _DEFAULT_PORTS or not base.host or base.auth or base.query or base.fragment:
         raise BadSettings("base_url: expected http(s)://host/path without credentials, query and fragment")
-    if base.scheme == "http" and not destination.plain_http and not _is_loopback(base.host):
+    if base.scheme == "http" and not plain_http and not _is_loopback(base.host):
         raise BadSettings("base_url: http:// reaches this machine only; use https:// or allow plain_http")
     return base
 
