@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from afterdose.core.artifacts import Desk
 from afterdose.core.care import (
     ArtifactKind,
     DesiredActivity,
@@ -23,6 +22,7 @@ from afterdose.core.care import (
     Standing,
 )
 from afterdose.core.cases import rules_at
+from afterdose.core.desk import Desk
 from afterdose.core.dose import PlannedKind
 from afterdose.core.protocol import Rules
 from afterdose.core.reasons import Outcome

@@ -15,6 +15,7 @@ from afterdose.core.protocol import Plausible
 _MILLIGRAMS = {"g": Decimal(1000), "mg": Decimal(1), "ug": Decimal("0.001"), "ng": Decimal("0.000001")}
 _PER = {"s": timedelta(seconds=1), "min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _MICROSECOND = timedelta(microseconds=1)
+_AS_IT_IS = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ def duration_by_rate(dose: Dose) -> timedelta | None:
     return timedelta(microseconds=int(ratio)) if ratio < timedelta.max // _MICROSECOND else None
 
 
-def amount(dose: Dose, weight_kg: Decimal | None, salt_to_base: Decimal) -> Amount:
+def amount(dose: Dose, weight_kg: Decimal | None, salt_to_base: Decimal = _AS_IT_IS) -> Amount:
     """What was given in this administration, as base; nothing known where the chart has no mass."""
     given, charted = _measure(dose.quantity), dose.quantity
     if given is None or given.per is not None:

@@ -14,6 +14,9 @@ class ArtifactKind(StrEnum):
     REVIEW_TASK = "review-task"
     UNMET_TASK = "unmet-task"
     BOOKED_TASK = "booked-task"
+    WARNING_TASK = "warning-task"
+    GUARANTEE_TASK = "guarantee-task"
+    WAITING_TASK = "waiting-task"
     PROVENANCE = "provenance"
     GOAL = "goal"
     # activities of a plan; the values are the names under which their words stand in mappings/activities

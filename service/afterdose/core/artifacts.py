@@ -5,7 +5,6 @@ changes is that a course which has gone quiet is completed.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -14,7 +13,6 @@ from afterdose.core.care import (
     ArtifactKind,
     DesiredAppointment,
     DesiredPlan,
-    DesiredTask,
     DoseVerdict,
     KnownArtifact,
     Phase,
@@ -23,41 +21,13 @@ from afterdose.core.care import (
     Snapshot,
 )
 from afterdose.core.cases import rules_at
-from afterdose.core.dose import Coding, Dose, DoseKey, Family
+from afterdose.core.desk import Desk, doses_of, labels_of, why_not
+from afterdose.core.dose import DoseKey, Family
 from afterdose.core.looks import is_too_late
-from afterdose.core.reasons import Outcome, Reason
-from afterdose.core.slots import fits
-from afterdose.core.standing import Standings, is_behind, is_theirs
-from afterdose.core.verdicts import Judged
+from afterdose.core.reasons import Outcome
+from afterdose.core.standing import is_theirs
 
-_TASKS = (ArtifactKind.REVIEW_TASK, ArtifactKind.UNMET_TASK, ArtifactKind.BOOKED_TASK)
 _PLANNED = frozenset({Outcome.PLANNED, Outcome.UNMET})
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """The verdicts of one patient with what is needed to turn them into artifacts."""
-
-    snapshot: Snapshot
-    judged: Judged
-    standings: Standings
-
-    def verdict_of(self, subject: UUID) -> DoseVerdict | None:
-        """The verdict that says what became of a dose session, also when its members went elsewhere."""
-        wanted = self.judged.merged.get(subject, subject)
-        for verdict in self.judged.verdicts:
-            if verdict.session_id == wanted:
-                return verdict
-        former = {key for key, member in self.snapshot.known.memberships.items() if member.session_id == subject}
-        return next((one for one in self.judged.verdicts if former.intersection(one.administrations)), None)
-
-    def course_of(self, subject: UUID) -> ArtifactKey | None:
-        """The key of the plan that a dose session belongs to, or belonged to when it was last seen."""
-        wanted = self.judged.merged.get(subject, subject)
-        found = [verdict.course_id for verdict in self.judged.verdicts if verdict.session_id == wanted]
-        found += [one.course_id for one in self.snapshot.known.memberships.values() if one.session_id == subject]
-        course = next((one for one in found if one is not None), None)
-        return None if course is None else self.standings.key(ArtifactKind.CARE_PLAN, course)
 
 
 def appointments(desk: Desk) -> list[DesiredAppointment]:
@@ -74,7 +44,7 @@ def appointments(desk: Desk) -> list[DesiredAppointment]:
                 course=course,
                 verdict=verdict,
                 cancelled=True,
-                cancel_reason=_why(verdict, row, desk),
+                cancel_reason=why_not(verdict, row, desk),
             )
         )
     return wanted
@@ -92,29 +62,6 @@ def reviews(desk: Desk) -> list[ReviewItem]:
         for verdict in desk.judged.verdicts
         if verdict.outcome is Outcome.REVIEW and not _is_decided(verdict, desk)
     ]
-
-
-def tasks(desk: Desk) -> list[DesiredTask]:
-    """The Tasks to have, and those whose cause is gone."""
-    wanted = [task for verdict in desk.judged.verdicts for task in _tasks(verdict, desk)]
-    wanted += _stranded_visits(desk)
-    wanted = [
-        replace(task, labels=_labels([task.verdict], desk.snapshot))
-        for task in wanted
-        if not desk.standings.is_tombstone(task.key.kind, task.key.subject)
-    ]
-    keys = {task.key for task in wanted}
-    for row in desk.standings.still_open(*_TASKS):
-        verdict = desk.verdict_of(row.key.subject)
-        if row.key in keys or row.key.subject in desk.judged.held or verdict is None:
-            continue
-        labels = _labels([verdict], desk.snapshot)
-        wanted.append(
-            DesiredTask(
-                key=row.key, verdict=verdict, reasons=verdict.reasons, due=None, cancelled=True, labels=labels
-            )
-        )
-    return wanted
 
 
 def plans(desk: Desk, wanted: Sequence[DesiredAppointment], now: datetime) -> list[DesiredPlan]:
@@ -159,86 +106,6 @@ def _appointment(verdict: DoseVerdict, desk: Desk) -> DesiredAppointment | None:
     return DesiredAppointment(key=key, course=course, verdict=verdict, hold=held)
 
 
-def _tasks(verdict: DoseVerdict, desk: Desk) -> list[DesiredTask]:
-    if verdict.session_id is None or desk.snapshot.patient is None:
-        return []
-    subject, found = verdict.session_id, []
-    if verdict.outcome is Outcome.REVIEW:
-        key = desk.standings.key(ArtifactKind.REVIEW_TASK, subject)
-        due = verdict.window.opens if verdict.window else None
-        found.append(DesiredTask(key=key, verdict=verdict, reasons=verdict.reasons, due=due))
-    if verdict.outcome is Outcome.UNMET and verdict.session is not None and _needs_a_person(verdict, desk):
-        found.append(
-            DesiredTask(
-                key=desk.standings.key(ArtifactKind.UNMET_TASK, subject),
-                verdict=verdict,
-                reasons=verdict.session.reasons,
-                due=_deadline(verdict, desk.snapshot),
-                course=desk.course_of(subject),
-            )
-        )
-    visit = desk.standings.visit(subject)
-    if verdict.outcome is Outcome.PLANNED and visit is not None and visit.start is not None and not is_behind(visit):
-        rules = rules_at(desk.snapshot, verdict.family, verdict.anchor or visit.start)
-        if verdict.anchor is not None and not fits(visit.start, verdict.anchor, rules):
-            found.append(_booked_task(visit, verdict, desk))
-    return found
-
-
-def _needs_a_person(verdict: DoseVerdict, desk: Desk) -> bool:
-    """Whether an unmet session is somebody's work: not when it came too late, nor when a proposal was declined."""
-    if is_too_late(verdict) or verdict.session is None or verdict.session_id is None:
-        return False
-    declined = verdict.session.reasons == (Reason.CANCELLED_BY_PERSON,)
-    return not declined or desk.standings.lost_visit(verdict.session_id) is not None
-
-
-def _deadline(verdict: DoseVerdict, snapshot: Snapshot) -> datetime | None:
-    """Until when a coordinator can still do something: the next dose less its buffer, else the last late session."""
-    if verdict.anchor is None or verdict.window is None:
-        return None
-    window = verdict.window
-    if window.cut_by is not None and window.opens < window.closes:
-        return window.closes
-    return verdict.anchor + rules_at(snapshot, verdict.family, verdict.anchor).post_window_until
-
-
-def _stranded_visits(desk: Desk) -> list[DesiredTask]:
-    """A Task for each visit that is people's and whose dose no longer asks for it; it is never cancelled."""
-    found = []
-    for row in desk.standings.still_open(ArtifactKind.APPOINTMENT):
-        verdict = desk.verdict_of(row.key.subject)
-        if verdict is None or not is_theirs(row) or is_behind(row) or row.key.subject in desk.judged.held:
-            continue
-        if verdict.session_id != row.key.subject or verdict.outcome not in _PLANNED:
-            found.append(_booked_task(row, verdict, desk))
-    return found
-
-
-def _booked_task(row: KnownArtifact, verdict: DoseVerdict, desk: Desk) -> DesiredTask:
-    cause = _why(verdict, row, desk)
-    reasons = (Reason.BOOKED_VISIT_AFFECTED,) if cause is None else (Reason.BOOKED_VISIT_AFFECTED, cause)
-    return DesiredTask(
-        key=desk.standings.key(ArtifactKind.BOOKED_TASK, row.key.subject),
-        verdict=verdict,
-        reasons=reasons,
-        due=row.start,
-        course=desk.course_of(row.key.subject),
-        focus=row.key,
-    )
-
-
-def _why(verdict: DoseVerdict, row: KnownArtifact, desk: Desk) -> Reason | None:
-    """Why an Appointment is no longer wanted."""
-    if row.key.subject in desk.judged.merged:
-        return Reason.SESSIONS_MERGED
-    if verdict.outcome is Outcome.UNMET and verdict.session is not None:
-        return next(iter(verdict.session.reasons), None)
-    if verdict.outcome is Outcome.PLANNED:
-        return None
-    return next(iter(verdict.reasons), None)
-
-
 def _is_decided(verdict: DoseVerdict, desk: Desk) -> bool:
     return verdict.session_id is not None and desk.standings.is_tombstone(ArtifactKind.REVIEW_TASK, verdict.session_id)
 
@@ -273,36 +140,25 @@ def _plan(
         phase=eligible[-1].phase or Phase.ACTIVE,
         period_start=start,
         period_end=ends if over else None,
-        labels=_labels(named, desk.snapshot),
+        labels=labels_of(named, desk.snapshot),
         replaces=_replaced(course, desk),
         therapist_present=_therapist_present(eligible[-1], desk.snapshot),
         conditions=_conditions(named, desk.snapshot),
     )
 
 
-def _labels(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> tuple[Coding, ...]:
-    """The security labels of the doses, each once: copied up, never down."""
-    labels = {label for dose in _doses(verdicts, snapshot) for label in dose.labels}
-    return tuple(sorted(labels, key=lambda label: (label.system, label.code)))
-
-
 def _conditions(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> tuple[DoseKey, ...]:
     """The conditions that the doses name as their reasons."""
     return tuple(
-        sorted({DoseKey(dose.key.source, one) for dose in _doses(verdicts, snapshot) for one in dose.conditions})
+        sorted({DoseKey(dose.key.source, one) for dose in doses_of(verdicts, snapshot) for one in dose.conditions})
     )
 
 
 def _therapist_present(verdict: DoseVerdict, snapshot: Snapshot) -> bool | None:
     """Whether a psychotherapist took part in a dose, as far as its performers say."""
     therapists = set(snapshot.codes.outbound.get("session-specialty", ()))
-    present = any(therapists.intersection(dose.context.specialties) for dose in _doses([verdict], snapshot))
+    present = any(therapists.intersection(dose.context.specialties) for dose in doses_of([verdict], snapshot))
     return True if present else snapshot.clinic.therapist_present
-
-
-def _doses(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> list[Dose]:
-    keys = {key for verdict in verdicts for key in verdict.administrations}
-    return [dose for dose in snapshot.doses if dose.key in keys]
 
 
 def _replaced(course: UUID, desk: Desk) -> ArtifactKey | None:

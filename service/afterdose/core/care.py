@@ -17,10 +17,15 @@ from afterdose.core.artifact import KnownArtifact as KnownArtifact
 from afterdose.core.artifact import Standing as Standing
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
-from afterdose.core.dose import Coding, Dose, DoseKey, Family, PlannedDose, PlannedKind
+from afterdose.core.dose import Coding, Dose, DoseKey, Family, Order, PlannedDose
 from afterdose.core.dose import Phase as Phase
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Eligibility, Outcome, Reason
+from afterdose.core.visit import Cut as Cut
+from afterdose.core.visit import Session as Session
+from afterdose.core.visit import SessionClass as SessionClass
+from afterdose.core.visit import SessionState as SessionState
+from afterdose.core.visit import Window as Window
 
 
 class AnchorBasis(StrEnum):
@@ -34,64 +39,6 @@ class AnchorBasis(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """What closes a window before its time: the next dose, less the clinic's buffer."""
-
-    kind: PlannedKind
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """A half-open interval: a session may start at ``opens``, not at ``closes``. UTC instants."""
-
-    opens: datetime
-    closes: datetime
-    cut_by: Cut | None = None
-
-    def contains(self, moment: datetime) -> bool:
-        """Whether a session may start at ``moment``."""
-        return self.opens <= moment < self.closes
-
-
-class SessionState(StrEnum):
-    """What can be said of the integration session of one dose session."""
-
-    PROPOSED = "proposed"
-    UNMET = "unmet"
-    WAITING = "waiting"
-
-
-class SessionClass(StrEnum):
-    """Where a session lies relative to the window; chosen by its start."""
-
-    IN_WINDOW = "in-window"
-    EDGE = "edge"
-    EARLY_EDGE = "early-edge"
-    POST_WINDOW = "post-window"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """The integration session proposed for a dose session, or why there is none.
-
-    ``hours_after`` and ``score`` are exact numbers of hours from the anchor to the start and of the
-    ordering score (never a clinical meaning). ``period_start``/``period_end`` is what may still be
-    booked (Appointment.requestedPeriod). ``reasons`` hold the codes of labels and refusals.
-    """
-
-    state: SessionState
-    start: datetime | None = None
-    end: datetime | None = None
-    period_start: datetime | None = None
-    period_end: datetime | None = None
-    hours_after: float | None = None
-    session_class: SessionClass | None = None
-    score: float | None = None
-    reasons: tuple[Reason, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DoseVerdict:
     """What becomes of one dose session (or of one administration that forms none).
 
@@ -99,6 +46,8 @@ class DoseVerdict:
     ``administrations`` are ordered by start then key; the first is the founder's unless known
     membership says otherwise. ``withdrawn``: members that were withdrawn (they count no more).
     ``wake_up``: when this verdict has to be looked at again, None = only when facts change.
+    ``window_gone``: how much of the window had gone when we heard of the dose. ``predicted_next``: when the
+    next dose is to be expected by the cadence so far, where none is known.
     """
 
     administrations: tuple[DoseKey, ...]
@@ -118,6 +67,8 @@ class DoseVerdict:
     heard_at: datetime | None = None
     withdrawn: tuple[DoseKey, ...] = ()
     wake_up: datetime | None = None
+    window_gone: timedelta | None = None
+    predicted_next: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +99,7 @@ class Snapshot:
     patient: str | None
     doses: tuple[Dose, ...]
     planned: tuple[PlannedDose, ...] = ()
+    orders: tuple[Order, ...] = ()
     known: Known = field(default_factory=Known)
     protocols: Mapping[Family, Protocol]
     clinic: Clinic
@@ -186,17 +138,38 @@ class DesiredAppointment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DesiredTask:
-    """Something that a person has to do. ``due`` is Task.restriction.period.end."""
+class DesiredPreparation:
+    """One proposed preparation visit before the first dose of a course, or its cancellation.
+
+    ``number`` counts from 1. ``orders`` announce the course. ``hold`` as for the visits after doses.
+    """
 
     key: ArtifactKey
-    verdict: DoseVerdict
+    course: ArtifactKey
+    number: int
+    session: Session
+    orders: tuple[DoseKey, ...]
+    cancelled: bool = False
+    cancel_reason: Reason | None = None
+    hold: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredTask:
+    """Something that a person has to do. ``due`` is Task.restriction.period.end.
+
+    ``verdict``: the dose session that it is about; None where it is about a dose that is only ``planned``.
+    """
+
+    key: ArtifactKey
+    verdict: DoseVerdict | None
     reasons: tuple[Reason, ...]
     due: datetime | None
     cancelled: bool = False
     course: ArtifactKey | None = None
     focus: ArtifactKey | None = None
     labels: tuple[Coding, ...] = ()
+    planned: PlannedDose | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +221,11 @@ class DesiredActivity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredPlan:
-    """The one CarePlan of a course: its dose sessions in order, each with what was decided."""
+    """The one CarePlan of a course: its dose sessions in order, each with what was decided.
+
+    Before the first dose: its ``orders``, the ``preparations`` that they ask for, and when the ``first_dose``
+    is planned, where that is known.
+    """
 
     key: ArtifactKey
     family: Family
@@ -266,6 +243,9 @@ class DesiredPlan:
     """Whether a therapist accompanied the latest dose; None where nobody said."""
     conditions: tuple[DoseKey, ...] = ()
     """The conditions that the doses were given for: the source, and ``Condition/id``."""
+    orders: tuple[DoseKey, ...] = ()
+    preparations: tuple[DesiredPreparation, ...] = ()
+    first_dose: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +275,7 @@ class Care:
     wake_up: datetime | None
     goals: tuple[DesiredGoal, ...] = ()
     activities: tuple[DesiredActivity, ...] = ()
+    preparations: tuple[DesiredPreparation, ...] = ()
 
 
 def local_day(moment: datetime, clinic: Clinic) -> date:

@@ -226,8 +226,8 @@ class Order:
     """What announces doses: an active MedicationRequest or ServiceRequest, or a booked dosing visit.
 
     ``key``: the source, and ``Type/id`` (so it is never the key of an administration). ``patient``: the Patient
-    id in the target EHR. ``authored``: when it was made, as far as it says. The times of its doses are
-    PlannedDoses that name it.
+    id in the target EHR. ``authored``: when it was made, as far as it says. ``ended_at``: when we heard that it
+    stands no more. The times of its doses are PlannedDoses that name it.
     """
 
     key: DoseKey
@@ -235,6 +235,7 @@ class Order:
     drug: Drug
     heard_at: datetime
     authored: datetime | None = None
+    ended_at: datetime | None = None
     route: Route | None = None
     quantity: Quantity | None = None
     context: Context = field(default_factory=Context)

@@ -10,11 +10,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from afterdose.core.activities import activities, goals, look_for_activation
-from afterdose.core.artifacts import Desk, appointments, plans, quiet_from, reviews, tasks
+from afterdose.core.artifacts import appointments, plans, quiet_from, reviews
 from afterdose.core.care import ArtifactKind, Care, DesiredActivity, DesiredPlan, DoseVerdict, PlanStatus, Snapshot
 from afterdose.core.cases import rules_at
+from afterdose.core.desk import Desk
 from afterdose.core.looks import next_look
 from afterdose.core.standing import Standings
+from afterdose.core.tasks import tasks
 from afterdose.core.verdicts import judge
 
 

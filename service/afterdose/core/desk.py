@@ -1,0 +1,60 @@
+"""The verdicts of one patient on their way to artifacts, and what is asked of them there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from afterdose.core.care import ArtifactKey, ArtifactKind, DoseVerdict, KnownArtifact, Snapshot
+from afterdose.core.dose import Coding, Dose
+from afterdose.core.reasons import Outcome, Reason
+from afterdose.core.standing import Standings
+from afterdose.core.verdicts import Judged
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The verdicts of one patient with what is needed to turn them into artifacts."""
+
+    snapshot: Snapshot
+    judged: Judged
+    standings: Standings
+
+    def verdict_of(self, subject: UUID) -> DoseVerdict | None:
+        """The verdict that says what became of a dose session, also when its members went elsewhere."""
+        wanted = self.judged.merged.get(subject, subject)
+        for verdict in self.judged.verdicts:
+            if verdict.session_id == wanted:
+                return verdict
+        former = {key for key, member in self.snapshot.known.memberships.items() if member.session_id == subject}
+        return next((one for one in self.judged.verdicts if former.intersection(one.administrations)), None)
+
+    def course_of(self, subject: UUID) -> ArtifactKey | None:
+        """The key of the plan that a dose session belongs to, or belonged to when it was last seen."""
+        wanted = self.judged.merged.get(subject, subject)
+        found = [verdict.course_id for verdict in self.judged.verdicts if verdict.session_id == wanted]
+        found += [one.course_id for one in self.snapshot.known.memberships.values() if one.session_id == subject]
+        course = next((one for one in found if one is not None), None)
+        return None if course is None else self.standings.key(ArtifactKind.CARE_PLAN, course)
+
+
+def labels_of(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> tuple[Coding, ...]:
+    """The security labels of the doses, each once: copied up, never down."""
+    labels = {label for dose in doses_of(verdicts, snapshot) for label in dose.labels}
+    return tuple(sorted(labels, key=lambda label: (label.system, label.code)))
+
+
+def doses_of(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> list[Dose]:
+    """The administrations of dose sessions."""
+    keys = {key for verdict in verdicts for key in verdict.administrations}
+    return [dose for dose in snapshot.doses if dose.key in keys]
+
+
+def why_not(verdict: DoseVerdict, row: KnownArtifact, desk: Desk) -> Reason | None:
+    """Why an Appointment is no longer wanted."""
+    if row.key.subject in desk.judged.merged:
+        return Reason.SESSIONS_MERGED
+    if verdict.outcome is Outcome.UNMET and verdict.session is not None:
+        return next(iter(verdict.session.reasons), None)
+    if verdict.outcome is Outcome.PLANNED:
+        return None
+    return next(iter(verdict.reasons), None)
