@@ -58,6 +58,7 @@ def _period(element: Element, path: str, found: Findings) -> None:
 def _quantity(element: Element, path: str, found: Findings) -> None:
     if _has(element, "code") and not _has(element, "system"):
         found.add("invariant", path, "qty-3: a code for the unit needs its system")
+    _absolute_system(element, path, found)
 
 
 def _ucum_quantity(rule: str) -> Rule:
@@ -82,9 +83,13 @@ def _range(element: Element, path: str, found: Findings) -> None:
     low, high = element.get("low"), element.get("high")
     if not (isinstance(low, Mapping) and isinstance(high, Mapping)):
         return
-    same_unit = all(low.get(name) == high.get(name) for name in ("unit", "system", "code"))
     least, most = _number(low.get("value")), _number(high.get("value"))
-    if same_unit and least is not None and most is not None and least > most:
+    same_unit = all(low.get(name) == high.get(name) for name in ("unit", "system", "code"))
+    # FHIRPath converts between UCUM units; without its codes two units cannot be compared, which R4 counts as a breach.
+    convertible = all(one.get("system") == _UCUM and _has(one, "code") for one in (low, high))
+    if least is None or most is None or not (same_unit or convertible):
+        found.add("invariant", path, "rng-2: low and high must have values in units that can be compared")
+    elif same_unit and least > most:
         found.add("invariant", path, "rng-2: low must not be above high")
 
 
