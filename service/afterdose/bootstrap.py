@@ -21,8 +21,10 @@ from afterdose.store.store import Store, open_store
 from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
-from afterdose.work.gather import Gatherer, Source
+from afterdose.work.gather import Gatherer
 from afterdose.work.reconcile import Reconciler, Target
+from afterdose.work.related import Source
+from afterdose.work.surroundings import Surroundings
 from afterdose.work.worker import Worker
 
 Clock = Callable[[], datetime]
@@ -139,13 +141,19 @@ class Workshop:
     def _reconciler(self) -> Reconciler:
         settings, content = self.settings, self.content
         sources = {name: self._source(source) for name, source in settings.sources.items()}
+        surroundings = Surroundings(
+            codes=content.codes,
+            protocols=content.protocols,
+            clinic_for=_clinics(settings, content),
+            clock=self._clock,
+        )
         return Reconciler(
             store=self.store,
             content=content,
             targets={name: self._target(target) for name, target in settings.targets.items()},
-            gatherer=Gatherer(store=self.store, sources=sources, codes=content.codes, clock=self._clock),
+            gatherer=Gatherer(store=self.store, sources=sources, surroundings=surroundings),
             dose_bases={name: _dose_bases(settings, target) for name, target in settings.targets.items()},
-            clinic_for=_clinics(settings, content),
+            clinic_for=surroundings.clinic_for,
             clock=self._clock,
             software=SOFTWARE,
         )

@@ -62,15 +62,18 @@ class EhrClient:
         answer = self._call(wire.read(self._base_url, type_, id_))
         return answers.decipher_read(answer, type_, id_, now=self._clock())
 
-    def search(self, type_: str, parameters: Parameters) -> list[Resource]:
-        """All matches, over all pages, each id once. EhrRefused where the pages do not end."""
+    def search(self, type_: str, parameters: Parameters, *, most_pages: int | None = None) -> list[Resource]:
+        """All matches, over all pages, each id once; with ``most_pages`` those of the first pages.
+
+        EhrRefused where the pages do not end.
+        """
         found: dict[str, Resource] = {}
         request, seen = wire.search(self._base_url, type_, parameters), set[str]()
         while len(seen) < MAX_PAGES:
             page = self._page(request, type_)
             for resource in page.resources:
                 found.setdefault(str(resource.get("id")), resource)
-            if page.next_link is None:
+            if page.next_link is None or len(seen) + 1 == most_pages:
                 return list(found.values())
             request = wire.next_page(self._base_url, type_, page.next_link)
             if request.url in seen:

@@ -36,7 +36,8 @@ class SystemInteraction(StrEnum):
 
 
 _READ = frozenset({Interaction.READ})
-_LOOK = frozenset({Interaction.READ, Interaction.SEARCH})
+_FIND = frozenset({Interaction.SEARCH})
+_LOOK = _READ | _FIND
 _KEEP = frozenset(Interaction)
 _ADD = frozenset({Interaction.SEARCH, Interaction.CREATE})
 
@@ -54,7 +55,9 @@ INTERACTIONS: Mapping[str, frozenset[Interaction]] = MappingProxyType(
         "Medication": _READ,
         "MedicationAdministration": _LOOK,
         "MedicationRequest": _LOOK,
+        "Observation": _FIND,
         "Patient": _READ,
+        "PractitionerRole": _READ,
         "Provenance": _ADD,
         "ServiceRequest": _KEEP,
         "Task": _KEEP,

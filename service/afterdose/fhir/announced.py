@@ -21,7 +21,7 @@ _BOOKED = frozenset({"booked", "arrived", "checked-in"})
 """http://hl7.org/fhir/R4/valueset-appointmentstatus.html"""
 
 
-def announced(pool: Pool, codes: Codes, zone: ZoneInfo) -> Iterator[tuple[str, PlannedDose]]:
+def announced(pool: Pool, codes: Codes, zone: ZoneInfo | None) -> Iterator[tuple[str, PlannedDose]]:
     """Every announced dose with the Patient id it is for; ``zone`` is that of times without an offset."""
     for request in pool.all("MedicationRequest"):
         if (family := _medication(request, pool, codes)) is not None and _is_order(request):
@@ -41,7 +41,9 @@ def announced(pool: Pool, codes: Codes, zone: ZoneInfo) -> Iterator[tuple[str, P
                 yield from _planned(reference(participant, "actor"), list(texts(visit, "start")), family, zone)
 
 
-def _planned(subject: str | None, said: list[str], family: Family, zone: ZoneInfo) -> Iterator[tuple[str, PlannedDose]]:
+def _planned(
+    subject: str | None, said: list[str], family: Family, zone: ZoneInfo | None
+) -> Iterator[tuple[str, PlannedDose]]:
     patient = patient_id(subject, base_url="")
     for moment in said if patient is not None else ():
         when, _ = effective({"effectiveDateTime": moment}, zone)

@@ -104,7 +104,7 @@ class Pool:
         name = re.sub("/_history/.*", "", ref or "")
         return self._by_name.get(name) if name.partition("/")[0] in types else None
 
-    def context(self, dose: JsonObject, codes: Codes, zone: ZoneInfo, *, until: datetime) -> Context:
+    def context(self, dose: JsonObject, codes: Codes, zone: ZoneInfo | None, *, until: datetime) -> Context:
         """What hangs on an administration; of the body weights the latest that was measured by ``until``."""
         related = references_of(dose)
         request = self.find(related.request, "MedicationRequest", "ServiceRequest")
@@ -131,7 +131,7 @@ class Pool:
         found = (self.find(ref, *types) for ref in dict.fromkeys(refs))
         return [resource for resource in found if resource is not None]
 
-    def _weight(self, patient: str | None, codes: Codes, zone: ZoneInfo, until: datetime) -> JsonObject | None:
+    def _weight(self, patient: str | None, codes: Codes, zone: ZoneInfo | None, until: datetime) -> JsonObject | None:
         wanted = frozenset(codes.outbound.get("body-weight", ()))
         measured = [
             (when, one)

@@ -1,4 +1,4 @@
-"""Everything known about the doses of one patient: facts, re-reads, and what hangs on them.
+"""Everything known about one patient: the doses with what hangs on them, and the doses to come.
 
 A notification is only a hint: where the source can be read, the current version of a dose is read
 by id before anything is decided on a hint that is newer than the last read. What was read is kept
@@ -7,80 +7,87 @@ with its time and serves until a newer hint arrives. A failed read never withdra
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any
-from zoneinfo import ZoneInfo
 
-from afterdose.core.codes import Codes
-from afterdose.core.dose import Context, Dose, DoseKey
+from afterdose.core.dose import Context, Dose, DoseKey, PlannedDose
 from afterdose.core.errors import EhrGone, EhrRefused
 from afterdose.core.history import Interaction, Version, Via, heard_at, is_tie, newest
+from afterdose.core.needs import may_be_ours
 from afterdose.core.reasons import Reason
 from afterdose.ehr.client import EhrClient
 from afterdose.fhir import strict_json
 from afterdose.fhir.administration import envelope
-from afterdose.fhir.decode import decode_context, decode_dose, references_of
+from afterdose.fhir.decode import decode_dose
 from afterdose.fhir.effective import effective
 from afterdose.fhir.medication import drug_of
-from afterdose.fhir.references import local_id, patient_id
-from afterdose.store.rows import Arrival, Claim, Fact, Reading
+from afterdose.fhir.references import patient_id
+from afterdose.store.rows import Arrival, Claim, Fact
 from afterdose.store.store import Store
-
-Resource = dict[str, Any]
-
-_PATIENT_KEPT_FOR = timedelta(hours=24)
-"""How long what was read of a person serves; births do not move, deaths and merges do."""
+from afterdose.work.coming import coming
+from afterdose.work.related import Related, Resource, Source, parsed
+from afterdose.work.surroundings import Surroundings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A system that doses come from. ``client`` is None where it cannot be read back."""
+class Gathered:
+    """What is known of a patient. ``others``: the version that counts of every pushed resource that is no dose."""
 
-    name: str
-    base_url: str
-    zone: ZoneInfo | None
-    client: EhrClient | None
+    doses: tuple[Dose, ...]
+    planned: tuple[PlannedDose, ...]
+    others: tuple[Fact, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """The patient in hand, what keeps the lease, and what has been parsed and looked up already.
+    """The patient in hand, what keeps the lease, and what has been parsed already.
 
-    ``parsed`` is by content hash: versions often differ in nothing. ``readings`` is by type and id within a source:
-    the doses of a patient share the person, and often the request and the encounter.
+    ``parsed`` is by content hash: versions often differ in nothing. ``related`` is by source.
     """
 
     claim: Claim
     hold: Callable[[], None]
+    related: Mapping[str, Related]
     parsed: dict[str, Resource] = field(default_factory=dict)
-    readings: dict[tuple[str, str, str], Reading] = field(default_factory=dict)
 
     def resource(self, fact: Fact) -> Resource:
         """What a fact holds."""
         if fact.content_hash not in self.parsed:
-            self.parsed[fact.content_hash] = _parsed(fact.raw)
+            self.parsed[fact.content_hash] = parsed(fact.raw)
         return self.parsed[fact.content_hash]
 
 
 class Gatherer:
-    """Gathers the doses of one patient at a time. One instance serves all workers of a process."""
+    """Gathers what is known of one patient at a time. One instance serves all workers of a process."""
 
-    def __init__(
-        self, *, store: Store, sources: Mapping[str, Source], codes: Codes, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, *, store: Store, sources: Mapping[str, Source], surroundings: Surroundings) -> None:
         self._store = store
         self._sources = sources
-        self._codes = codes
-        self._clock = clock
+        self._surroundings = surroundings
+        self._codes = surroundings.codes
 
-    def doses(self, claim: Claim, hold: Callable[[], None]) -> tuple[Dose, ...]:
-        """Every dose of the claimed patient in its newest version. ``hold`` is called before every call of a source.
+    def gather(self, claim: Claim, hold: Callable[[], None]) -> Gathered:
+        """Every dose of the claimed patient in its newest version, and the doses that are announced.
 
-        Raises EhrUnavailable when a source that can be read does not answer now: rather late than on stale facts.
+        ``hold`` is called before every call of a source. Raises EhrUnavailable when a source that can be read does
+        not answer now: rather late than on stale facts.
         """
         history = self._store.facts.history(claim.target, claim.patient)
-        case = _Case(claim, hold)
-        return tuple(self._dose(case, key, history[key]) for key in sorted(history))
+        others = self._store.facts.others(claim.target, claim.patient)
+        named = {key.source for key in history} | {fact.source for fact in others}
+        related = {name: self._related(name, others, claim, hold) for name in sorted(named)}
+        case = _Case(claim, hold, related)
+        doses = tuple(self._dose(case, key, history[key]) for key in sorted(history))
+        planned = tuple(dose for one in related.values() for dose in coming(one, claim.patient, self._codes))
+        return Gathered(doses=doses, planned=planned, others=others)
+
+    def _related(self, name: str, others: Sequence[Fact], claim: Claim, hold: Callable[[], None]) -> Related:
+        return Related(
+            self._sources[name],
+            [fact for fact in others if fact.source == name],
+            store=self._store,
+            claim=claim,
+            hold=hold,
+            clock=self._surroundings.clock,
+        )
 
     def _dose(self, case: _Case, key: DoseKey, facts: Sequence[Fact]) -> Dose:
         source = self._sources[key.source]
@@ -117,28 +124,27 @@ class Gatherer:
             fact = facts[_place(version, versions)]
             return fact.interaction == "upsert" and effective(case.resource(fact), source.zone)[0] == when
 
-        context = Context()
-        drug = drug_of(resource, context, self._codes)
-        if source.client is not None and (drug.family is not None or drug.unresolved):
-            since = max(fact.received_at for fact in facts)
-            context = self._context(case, source, source.client, resource, since=since)
-        return decode_dose(
-            resource,
-            key=key,
-            patient=patient_id(envelope(resource).subject, base_url=source.base_url),
-            heard_at=heard_at(versions, same_time=same_time),
-            codes=self._codes,
-            zone=source.zone,
-            context=context,
-        )
+        def decode(context: Context) -> Dose:
+            return decode_dose(
+                resource,
+                key=key,
+                patient=patient_id(envelope(resource).subject, base_url=source.base_url),
+                heard_at=heard_at(versions, same_time=same_time),
+                codes=self._codes,
+                zone=source.zone,
+                context=context,
+            )
+
+        since = max(fact.received_at for fact in facts)
+        related = case.related[source.name]
+        return self._surroundings.dose(resource, decode, related, target=case.claim.target, since=since)
 
     def _concerns_us(self, case: _Case, facts: Sequence[Fact]) -> bool:
         """Whether any version may be ketamine or esketamine; nothing else is ever read back."""
         for fact in facts:
             if fact.interaction == "delete":
                 continue
-            drug = drug_of(case.resource(fact), Context(), self._codes)
-            if drug.family is not None or drug.unresolved or drug.conflicting:
+            if may_be_ours(drug_of(case.resource(fact), Context(), self._codes)):
                 return True
         return False
 
@@ -180,46 +186,6 @@ class Gatherer:
         stored = self._store.facts.latest(key.source, key.id)
         return [*facts, stored] if stored is not None and stored.seq == receipt.seq else facts
 
-    def _context(
-        self, case: _Case, source: Source, client: EhrClient, resource: Resource, *, since: datetime
-    ) -> Context:
-        """What hangs on an administration, read once per hint; a part that cannot be had is left out."""
-        related = references_of(resource)
-        wanted = {
-            "medication": ("Medication", related.medication),
-            "request": ("MedicationRequest", related.request),
-            "encounter": ("Encounter", related.encounter),
-            "patient": ("Patient", envelope(resource).subject),
-        }
-        parts: dict[str, Resource | None] = {}
-        for part, (type_, reference) in wanted.items():
-            id_ = local_id(reference, type_, source.base_url)
-            fresh = since if part != "patient" else self._clock() - _PATIENT_KEPT_FOR
-            if id_ is not None:
-                parts[part] = self._reading(case, source.name, client, type_, id_, since=fresh)
-        return decode_context(
-            medication=parts.get("medication"),
-            request=parts.get("request"),
-            encounter=parts.get("encounter"),
-            patient=parts.get("patient"),
-        )
-
-    def _reading(
-        self, case: _Case, source: str, client: EhrClient, type_: str, id_: str, *, since: datetime
-    ) -> Resource | None:
-        place = (source, type_, id_)
-        known = case.readings.get(place) or self._store.readings.find(*place)
-        if known is None or known.read_at < since:
-            case.hold()
-            try:
-                raw = strict_json.dumps(client.read(type_, id_).resource)
-            except (EhrGone, EhrRefused):
-                raw = b""
-            known = Reading(source=source, resource_type=type_, resource_id=id_, read_at=self._clock(), raw=raw)
-            self._store.readings.keep(case.claim, known)
-        case.readings[place] = known
-        return _parsed(known.raw) if known.raw else None
-
 
 def _version(fact: Fact) -> Version:
     return Version(
@@ -240,10 +206,3 @@ def _place(version: Version, versions: Sequence[Version]) -> int:
 
 def _last_whole(facts: Sequence[Fact]) -> Fact | None:
     return next((fact for fact in reversed(facts) if fact.interaction == "upsert"), None)
-
-
-def _parsed(raw: bytes) -> Resource:
-    value = strict_json.loads(raw)
-    if not isinstance(value, dict):
-        raise TypeError("what is kept is a resource")
-    return value

@@ -31,9 +31,10 @@ from afterdose.store.store import Store
 from afterdose.work.attribution import attribute, resume
 from afterdose.work.deliver import Delivery, Refusal, StandsOtherwise
 from afterdose.work.drafts import drafts
-from afterdose.work.gather import Gatherer
+from afterdose.work.gather import Gathered, Gatherer
 from afterdose.work.journal import Journal, known_artifact
 from afterdose.work.report import outcome_rows
+from afterdose.work.touched import was_touched
 
 _ROUNDS = 4
 """How often a decision is made anew because the EHR stood otherwise, before the patient is put off."""
@@ -101,12 +102,14 @@ class Reconciler:
         Raises EhrUnavailable (try later), EhrConflict (somebody keeps writing), LeaseLost.
         """
         target = self._targets[claim.target]
-        doses = self._gatherer.doses(claim, hold)
+        gathered = self._gatherer.gather(claim, hold)
+        same_server = [fact for fact in gathered.others if not self._dose_bases[claim.target][fact.source]]
         look = ARRIVED not in claim.reasons
         for _ in range(_ROUNDS):
             now = self._clock()
             rows = {row.key: row for row in self._store.ledger.load(claim.target, claim.patient)}
-            snapshot = self._snapshot(claim, target, doses, rows)
+            look = look or any(was_touched(row, same_server) for row in rows.values())
+            snapshot = self._snapshot(claim, target, gathered, rows)
             care = decide(snapshot, now)
             remembered = self._remember(claim, care, rows)
             delivery = Delivery(
@@ -134,7 +137,7 @@ class Reconciler:
         raise EhrConflict("the resources of one patient kept changing while they were written")
 
     def _snapshot(
-        self, claim: Claim, target: Target, doses: tuple[Dose, ...], rows: Mapping[ArtifactKey, LedgerRow]
+        self, claim: Claim, target: Target, gathered: Gathered, rows: Mapping[ArtifactKey, LedgerRow]
     ) -> Snapshot:
         known = Known(
             memberships=self._store.outcomes.memberships(claim.target, claim.patient),
@@ -144,10 +147,11 @@ class Reconciler:
         )
         return Snapshot(
             patient=None if claim.patient.startswith("~") else claim.patient,
-            doses=doses,
+            doses=gathered.doses,
+            planned=gathered.planned,
             known=known,
             protocols=self._content.protocols,
-            clinic=self._clinic_for(claim.target, doses),
+            clinic=self._clinic_for(claim.target, gathered.doses),
             codes=self._content.codes,
             accept_auto=target.accept_auto,
         )

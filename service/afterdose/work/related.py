@@ -1,0 +1,220 @@
+"""What hangs on the doses and orders of one patient at one source: orders, encounters, places, the person.
+
+What was pushed serves like what was read. Where the source can be read, whatever is older than the newest hint is read
+again and kept with its time; it then serves until a newer hint. A failed read keeps what was last known, and a source
+that cannot be read leaves what was pushed. Everything is bounded, so that a dose costs a constant number of calls.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from afterdose.core.errors import EhrGone, EhrRefused
+from afterdose.ehr.client import EhrClient
+from afterdose.ehr.wire import Interaction
+from afterdose.fhir import strict_json
+from afterdose.fhir.administration import envelope
+from afterdose.fhir.elements import member, members, reference
+from afterdose.fhir.offline import Entry, Pool
+from afterdose.fhir.references import local_id, patient_id
+from afterdose.store.rows import Claim, Fact, Reading
+from afterdose.store.store import Store
+
+Resource = dict[str, Any]
+
+MOST_REFERENCES = 5
+"""So many references of one kind are followed for one dose."""
+MOST_PAGES = 3
+"""So many pages of a search are read."""
+
+_MOST_MEMBERS = 2_000_000
+"""What was read was accepted already."""
+_ASKED_WITHOUT_A_PROMISE = frozenset({"Encounter", "Medication", "MedicationRequest", "Patient"})
+"""Read also where the source's CapabilityStatement does not speak of them: little can be decided without."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A system that doses come from. ``client`` is None where it cannot be read back."""
+
+    name: str
+    base_url: str
+    zone: ZoneInfo | None
+    client: EhrClient | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A resource as last heard of (``at``), None where it is not there or not given. ``said``: its version's time."""
+
+    resource: Resource | None
+    at: datetime
+    said: datetime
+
+
+class Related:
+    """The resources of one source around one claimed patient."""
+
+    def __init__(
+        self,
+        source: Source,
+        facts: Iterable[Fact],
+        *,
+        store: Store,
+        claim: Claim,
+        hold: Callable[[], None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.source = source
+        self._facts = {(fact.resource_type, fact.resource_id): fact for fact in facts}
+        self._store = store
+        self._claim = claim
+        self._hold = hold
+        self._clock = clock
+        self._known: dict[tuple[str, str], _Known] = {}
+
+    def find(self, ref: str | None, *types: str, since: datetime) -> Resource | None:
+        """The resource of one of ``types`` that a reference names, as heard of at ``since`` or later.
+
+        Raises EhrUnavailable where the source does not answer now.
+        """
+        for type_ in types:
+            id_ = local_id(ref, type_, self.source.base_url)
+            if id_ is not None:
+                return self._get(type_, id_, since)
+        return None
+
+    def several(self, refs: Iterable[str | None], *types: str, since: datetime) -> list[Resource]:
+        """The same for some references, each once."""
+        named = [ref for ref in dict.fromkeys(refs) if ref is not None]
+        named = [ref for ref in named if any(local_id(ref, one, self.source.base_url) for one in types)]
+        found = (self.find(ref, *types, since=since) for ref in named[:MOST_REFERENCES])
+        return [resource for resource in found if resource is not None]
+
+    def about(self, type_: str, parameters: Mapping[str, str], *, since: datetime) -> list[Resource]:
+        """What a search of the source answers about the patient. Resources about others are left out: there are
+        servers that ignore parameters which they do not know."""
+        client, patient = self.source.client, self._claim.patient
+        if client is None:
+            return []
+        query = {"patient": patient, **parameters}
+        place = (type_, f"?{urlencode(query)}")
+        known = self._known.get(place) or self._reading(*place)
+        if (known is None or known.at < since) and self._permits(client, type_, Interaction.SEARCH):
+            self._hold()
+            try:
+                found = [
+                    one for one in client.search(type_, query, most_pages=MOST_PAGES) if self._is_about(one, patient)
+                ]
+            except EhrRefused:
+                known = self._keep(place, known.resource if known is not None else None)
+            else:
+                entries = [{"resource": one} for one in found]
+                known = self._keep(place, {"resourceType": "Bundle", "type": "searchset", "entry": entries})
+        if known is not None:
+            self._known[place] = known
+        bundle = known.resource if known is not None else None
+        return [dict(member(entry, "resource")) for entry in members(bundle, "entry")]
+
+    def pushed(self, *types: str) -> Iterator[Resource]:
+        """What was sent to us of some types and was not deleted."""
+        for (type_, id_), fact in self._facts.items():
+            if type_ in types and fact.interaction == "upsert":
+                known = self._known.get((type_, id_)) or self._latest(type_, id_)
+                if known is not None and known.resource is not None:
+                    yield known.resource
+
+    def met(self, *types: str) -> Iterator[Resource]:
+        """What was sent to us or found of some types."""
+        found = {(str(one["resourceType"]), str(one.get("id"))): one for one in self.pushed(*types)}
+        found |= {
+            place: known.resource
+            for place, known in self._known.items()
+            if place[0] in types and known.resource and not place[1].startswith("?")
+        }
+        yield from found.values()
+
+    def pool(self, *resources: Resource | None) -> Pool:
+        """The resources as one pool in which references of this server can be followed."""
+        base = self.source.base_url.rstrip("/")
+        return Pool(Entry(one, f"{base}/{one['resourceType']}/{one['id']}") for one in resources if one and "id" in one)
+
+    def _get(self, type_: str, id_: str, since: datetime) -> Resource | None:
+        place, client = (type_, id_), self.source.client
+        known = self._known.get(place) or self._latest(type_, id_)
+        if (
+            client is not None
+            and (known is None or known.at < since)
+            and self._permits(client, type_, Interaction.READ)
+        ):
+            self._hold()
+            try:
+                resource: Resource | None = dict(client.read(type_, id_).resource)
+            except EhrGone:
+                resource = None
+            except EhrRefused:
+                resource = known.resource if known is not None else None
+            self._keep(place, resource)
+            known = self._latest(type_, id_)
+        if known is not None:
+            self._known[place] = known
+        return known.resource if known is not None else None
+
+    def _latest(self, type_: str, id_: str) -> _Known | None:
+        """The newer version of what was pushed and what was read; that it was not there to read takes nothing back."""
+        fact, read = self._facts.get((type_, id_)), self._reading(type_, id_)
+        if fact is None:
+            return read
+        resource = parsed(fact.raw) if fact.interaction == "upsert" else None
+        pushed = _Known(resource, fact.received_at, fact.last_updated or fact.received_at)
+        if read is None:
+            return pushed
+        newer = read if read.resource is not None and read.said >= pushed.said else pushed
+        return _Known(newer.resource, max(pushed.at, read.at), newer.said)
+
+    def _reading(self, type_: str, id_: str) -> _Known | None:
+        if self.source.client is None:
+            return None
+        reading = self._store.readings.find(self.source.name, type_, id_)
+        return _of_reading(reading) if reading is not None else None
+
+    def _keep(self, place: tuple[str, str], resource: Resource | None) -> _Known:
+        type_, id_ = place
+        reading = Reading(
+            source=self.source.name,
+            resource_type=type_,
+            resource_id=id_,
+            read_at=self._clock(),
+            raw=strict_json.dumps(resource) if resource is not None else b"",
+        )
+        self._store.readings.keep(self._claim, reading)
+        return _of_reading(reading)
+
+    def _permits(self, client: EhrClient, type_: str, interaction: Interaction) -> bool:
+        if type_ in _ASKED_WITHOUT_A_PROMISE:
+            return True
+        try:
+            return client.capabilities().allows(type_, interaction)
+        except EhrRefused:
+            return False
+
+    def _is_about(self, resource: Mapping[str, object], patient: str) -> bool:
+        subject = reference(resource, "subject") or reference(resource, "patient")
+        return patient_id(subject, base_url=self.source.base_url) == patient
+
+
+def _of_reading(reading: Reading) -> _Known:
+    resource = parsed(reading.raw) if reading.raw else None
+    said = envelope(resource).last_updated if resource is not None else None
+    return _Known(resource, reading.read_at, said or reading.read_at)
+
+
+def parsed(raw: bytes) -> Resource:
+    """The resource that is kept."""
+    value = strict_json.loads(raw, max_members=_MOST_MEMBERS)
+    if not isinstance(value, dict):
+        raise TypeError("what is kept is a resource")
+    return value
