@@ -32,6 +32,7 @@ def _bundle(case: Path) -> dict[str, Any] | None:
     words = Wording(
         clinic=snapshot.clinic,
         protocols=snapshot.protocols,
+        plan=content().words,
         reason_text=content().reason_text,
         software="afterdose",
     )

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from afterdose.core.care import (
+    ArtifactKey,
     ArtifactKind,
     DesiredActivity,
     DesiredGoal,
@@ -45,6 +46,8 @@ ACTIVITIES = (
     ArtifactKind.CRISIS_PLAN,
     *OPTIONAL,
 )
+BESIDES = frozenset({ArtifactKind.GOAL, *ACTIVITIES})
+"""What a plan is whole without: an EHR that does not take it goes without, and the narrative tells it."""
 
 _A_DAY = timedelta(days=1)
 _OPEN = frozenset({PlanStatus.DRAFT, PlanStatus.ACTIVE})
@@ -189,12 +192,16 @@ def _of_patient(course: _Course, desk: Desk) -> Iterator[DesiredActivity]:
 
 
 def _checks(course: _Course, desk: Desk) -> Iterator[DesiredActivity]:
-    """What staff do after the latest dose. A check that the next dose comes before belongs to that dose."""
+    """What staff do after the latest dose. A check that the next dose comes before belongs to that dose.
+
+    A check that is open moves on with each dose, so that there is never more than one of a kind.
+    """
     anchor = course.latest.anchor or course.plan.period_start
     kinds = (ArtifactKind.OUTCOME_CHECK, ArtifactKind.LATER_OUTCOME_CHECK)
     for kind, after in zip(kinds, course.rules.practices.outcome_checks, strict=False):
         if course.limit is None or anchor + after < course.limit:
-            yield replace(_after_dose(kind, course, desk), due=anchor + after)
+            check = replace(_after_dose(kind, course, desk), due=anchor + after)
+            yield replace(check, key=_carried(kind, course, desk) or check.key)
     subject = course.latest.session_id
     visit = desk.standings.visit(subject) if subject is not None else None
     asked = desk.standings.latest(ArtifactKind.COMMITMENTS, subject) if subject is not None else None
@@ -206,6 +213,12 @@ def _checks(course: _Course, desk: Desk) -> Iterator[DesiredActivity]:
         due_assumed=course.limit is None,
         focus=visit.key,
     )
+
+
+def _carried(kind: ArtifactKind, course: _Course, desk: Desk) -> ArtifactKey | None:
+    """The artifact of an earlier dose session of the course that is still open."""
+    sessions = {one.session_id for one in course.plan.verdicts if one.outcome in _PLANNED}
+    return next((row.key for row in desk.standings.still_open(kind) if row.key.subject in sessions), None)
 
 
 def _of_course(course: _Course, desk: Desk) -> Iterator[DesiredActivity]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from afterdose.core.care import ArtifactKey, ArtifactKind, DesiredPlan, Standing
-from afterdose.core.dose import DoseKey
+from afterdose.core.dose import Coding, DoseKey
 from afterdose.core.errors import EhrConflict, EhrGone, EhrRefused
 from afterdose.ehr.wire import Interaction
 from afterdose.fhir.encode import Letterhead, provenance
@@ -48,6 +48,7 @@ def attribute(plan: DesiredPlan, delivery: Delivery, head: Letterhead, *, now: d
         "state": {str(key): wanted for key, wanted in state.items()},
         "targets": [references[key] for key in changed],
         "doses": [[dose.source, dose.id] for verdict in plan.verdicts for dose in verdict.administrations],
+        "labels": [[label.system, label.code, label.display] for label in plan.labels],
     }
     generation = written.key.generation + 1 if written is not None else 0
     row = delivery.journal.new_row(ArtifactKey(ArtifactKind.PROVENANCE, plan.key.subject, generation))
@@ -59,6 +60,7 @@ def _send(row: LedgerRow, delivery: Delivery, head: Letterhead, now: datetime) -
         row.key,
         targets=tuple(row.elements["targets"]),
         doses=tuple(DoseKey(source, id_) for source, id_ in row.elements["doses"]),
+        labels=tuple(Coding(*label) for label in row.elements["labels"]),
         recorded=now,
         head=head,
     )
@@ -75,7 +77,9 @@ def _send(row: LedgerRow, delivery: Delivery, head: Letterhead, now: datetime) -
 
 def _state(plan: DesiredPlan, delivery: Delivery) -> Mapping[ArtifactKey, str | None]:
     references = delivery.journal.references()
-    keys = (plan.key, *(appointment.key for appointment in plan.appointments))
+    keys = [plan.key, *(one.key for one in (*plan.appointments, *plan.activities))]
+    if plan.goal is not None:
+        keys.append(plan.goal)
     return {key: delivery.journal.rows[key].desired_hash for key in keys if key in references}
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from afterdose.content.content import Content
+from afterdose.core.activities import BESIDES
 from afterdose.core.care import (
     ArtifactKey,
     ArtifactKind,
@@ -184,7 +185,7 @@ class Reconciler:
         before: _Remembered | None = None,
     ) -> _Remembered:
         """Commit what was decided: before writing (so that ids survive a crash), and after where that changed it."""
-        refused = {refusal.key for refusal in refusals}
+        refused = {refusal.key for refusal in refusals if refusal.key.kind not in BESIDES}
         outcomes = outcome_rows(care, target=claim.target, patient=claim.patient, refused=refused)
         reviews = [item for item in care.reviews if not _resolved(item, care, rows)]
         told = _Remembered(outcomes, [*reviews, *_refused_items(care, refusals)])
