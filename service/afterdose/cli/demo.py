@@ -22,6 +22,7 @@ from afterdose import logs
 from afterdose.bootstrap import Workshop, web_app
 from afterdose.cli.story import Step, Story, administration, encounter, load_story, patient
 from afterdose.core.dose import DoseKey
+from afterdose.fhir.encode import status_element
 from afterdose.fhir.times import format_local
 from afterdose.sandbox import SandboxEHR
 from afterdose.settings import Settings, load_settings
@@ -31,6 +32,9 @@ _PATIENCE = 30.0
 """Seconds of real time that one step of the story may take before the demo gives up."""
 
 _SOURCE = _TARGET = "sandbox"
+_OF_DOSES = frozenset({"charted", "corrected", "retracted"})
+"""What the EHR tells the service of; the rest it finds when it looks."""
+_SHOWN = ("Goal", "Appointment", "Task", "ServiceRequest", "CarePlan")
 
 
 class _StoryClock:
@@ -157,18 +161,20 @@ def _play(step: Step, story: Story, ehr: SandboxEHR, workshop: Workshop, console
     known = workshop.store.facts.count()
     if step.what == "booked":
         _book(step, ehr)
+    elif step.what == "activated":
+        _activate(step, ehr)
     elif step.what == "retracted":
         current = ehr.get("MedicationAdministration", step.dose)
         ehr.put({**(current or {}), "status": "entered-in-error"})
-    else:
+    elif step.what != "looked":
         ehr.put(administration(step))
-    _wait_until_idle(workshop, known if step.what == "booked" else known + 1, step.at)
+    _wait_until_idle(workshop, known + (step.what in _OF_DOSES), step.at)
     when = format_local(step.at, story.zone)
     console.print(f"[cyan]{when}[/cyan]  [bold]{story.name(step.who)}[/bold]: {step.words}")
     for line in _changes(before, ehr):
         console.print(f"    {line}")
     outcome = workshop.store.outcomes.find(_SOURCE, step.dose)
-    if outcome is not None and step.what != "booked":
+    if outcome is not None and step.what in _OF_DOSES:
         reasons = ", ".join(workshop.content.reason_text(reason) for reason in outcome.reasons)
         console.print(f"    [green]{outcome.outcome}[/green]" + (f" ({reasons})" if reasons else ""))
 
@@ -193,23 +199,44 @@ def _book(step: Step, ehr: SandboxEHR) -> None:
             ehr.put({**appointment, "status": "booked", "start": start.isoformat(), "end": end.isoformat()})
 
 
+def _activate(step: Step, ehr: SandboxEHR) -> None:
+    """What a clinician does: take a proposed plan for the patient's plan."""
+    for plan in ehr.all("CarePlan"):
+        if _owner(plan) == f"Patient/{step.who}" and plan["status"] == "draft":
+            ehr.put({**plan, "status": "active", "intent": "plan"})
+
+
 def _written(ehr: SandboxEHR) -> list[dict[str, Any]]:
-    return [resource for type_ in ("Appointment", "CarePlan", "Task") for resource in ehr.all(type_)]
+    return [resource for type_ in _SHOWN for resource in ehr.all(type_)]
 
 
 def _changes(before: Mapping[tuple[str, str], dict[str, Any]], ehr: SandboxEHR) -> Iterator[str]:
     for resource in _written(ehr):
-        type_, status = resource["resourceType"], resource["status"]
+        type_, status = resource["resourceType"], _status(resource)
         old = before.get((type_, resource["id"]))
         if old is None:
             yield f"EHR: new {type_} ({status}): {_gist(resource)}"
         elif old["meta"]["versionId"] != resource["meta"]["versionId"]:
-            change = status if old["status"] == status else f"{old['status']} -> {status}"
+            change = status if _status(old) == status else f"{_status(old)} -> {status}"
             yield f"EHR: {type_} changed ({change}): {_gist(resource)}"
 
 
+def _status(resource: Mapping[str, Any]) -> str:
+    return str(resource[status_element(resource["resourceType"])])
+
+
 def _gist(resource: Mapping[str, Any]) -> str:
-    return str(resource.get("comment") or resource.get("title") or resource.get("description"))
+    """What a resource is about, and by when."""
+    described = resource.get("description")
+    about = described.get("text") if isinstance(described, dict) else described
+    code = resource.get("code", {}).get("text")
+    gist = str(resource.get("comment") or resource.get("title") or about or code)
+    until = resource.get("restriction", {}).get("period", {}).get("end")
+    return (
+        f"{gist}, due {until}"
+        if until and resource.get("owner", {}).get("reference", "").startswith("Patient/")
+        else gist
+    )
 
 
 def _summary(story: Story, ehr: SandboxEHR, workshop: Workshop) -> dict[str, Any]:
@@ -239,19 +266,18 @@ def _summary(story: Story, ehr: SandboxEHR, workshop: Workshop) -> dict[str, Any
 
 def _counts(ehr: SandboxEHR, who: str) -> dict[str, dict[str, int]]:
     counted = {}
-    for type_, owner in (("CarePlan", _subject), ("Appointment", _attender)):
-        found = Counter(one["status"] for one in ehr.all(type_) if owner(one) == f"Patient/{who}")
+    for type_ in _SHOWN:
+        found = Counter(_status(one) for one in ehr.all(type_) if _owner(one) == f"Patient/{who}")
         if found:
             counted[type_] = dict(found)
     return counted
 
 
-def _subject(plan: Mapping[str, Any]) -> str:
-    return str(plan["subject"]["reference"])
-
-
-def _attender(appointment: Mapping[str, Any]) -> str:
-    return str(appointment["participant"][0]["actor"]["reference"])
+def _owner(resource: Mapping[str, Any]) -> str:
+    """The reference of the patient that a resource is about."""
+    if resource["resourceType"] == "Appointment":
+        return str(resource["participant"][0]["actor"]["reference"])
+    return str((resource.get("subject") or resource["for"])["reference"])
 
 
 def _tell(summary: Mapping[str, Any], story: Story, console: Console) -> None:

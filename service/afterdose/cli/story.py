@@ -9,9 +9,9 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 Resource = dict[str, Any]
-What = Literal["charted", "corrected", "retracted", "booked"]
+What = Literal["charted", "corrected", "retracted", "booked", "activated", "looked"]
 
-_OTHERS: tuple[What, ...] = ("corrected", "retracted", "booked")
+_OTHERS: tuple[What, ...] = ("corrected", "retracted", "booked", "activated", "looked")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

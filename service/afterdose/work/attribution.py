@@ -77,7 +77,7 @@ def _send(row: LedgerRow, delivery: Delivery, head: Letterhead, now: datetime) -
 
 def _state(plan: DesiredPlan, delivery: Delivery) -> Mapping[ArtifactKey, str | None]:
     references = delivery.journal.references()
-    keys = [plan.key, *(one.key for one in (*plan.appointments, *plan.activities))]
+    keys = [plan.key, *(one.key for one in plan.appointments), *(one.key for one in plan.activities)]
     if plan.goal is not None:
         keys.append(plan.goal)
     return {key: delivery.journal.rows[key].desired_hash for key in keys if key in references}
