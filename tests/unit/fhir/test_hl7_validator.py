@@ -13,7 +13,7 @@ from test_conform import PROFILES as OUR_RULES
 
 from afterdose.cli import main
 from afterdose.fhir import conform, strict_json
-from hl7 import PROFILES, hl7_validation
+from hl7_validator import PROFILES, hl7_validation
 
 pytestmark = pytest.mark.hapi
 
