@@ -1,8 +1,8 @@
 """Dose sessions on their way to a verdict: whose they are, whether eligible, and under which ids."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from afterdose.core.care import Membership, Snapshot, local_day
@@ -11,6 +11,7 @@ from afterdose.core.dose import Dose, DoseKey, Family
 from afterdose.core.eligibility import Assessment, assess
 from afterdose.core.identity import course_id, dose_session_id
 from afterdose.core.membership import settle
+from afterdose.core.orders import Upcoming, attached, upcoming
 from afterdose.core.protocol import Rules
 from afterdose.core.reasons import Eligibility, Reason
 from afterdose.core.session import DoseSession, begins
@@ -99,11 +100,34 @@ def case_of(session: DoseSession, snapshot: Snapshot) -> Case:
     return Case(session=session, rules=rules, assessment=assessment)
 
 
-def identified(cases: Sequence[Case], snapshot: Snapshot, merged: dict[UUID, UUID]) -> list[Case]:
-    """The cases with their ids; ``merged`` takes what was superseded.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """A course that orders announce and of which no dose was given yet."""
 
-    A session that is not eligible gets no id, but keeps one that it had.
+    course_id: UUID
+    orders: tuple[Upcoming, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identified:
+    """Everything with its ids: the cases, the courses that are only announced, and where each order belongs.
+
+    ``merged``: ids of dose sessions and of courses that went up in another, with that other's id.
     """
+
+    cases: list[Case]
+    announced: tuple[Announced, ...] = ()
+    orders: Mapping[DoseKey, Membership] = field(default_factory=dict)
+    merged: Mapping[UUID, UUID] = field(default_factory=dict)
+
+
+def identified(cases: Sequence[Case], snapshot: Snapshot) -> Identified:
+    """Dose sessions and courses with their ids.
+
+    A session that is not eligible gets no id, but keeps one that it had. An order belongs to a course as its
+    doses do, so that the course keeps its id when the first dose is given.
+    """
+    merged: dict[UUID, UUID] = {}
     known, weight = snapshot.known.memberships, Standings(snapshot.known).weight
     sessions = settle(
         [case.session.keys for case in cases],
@@ -123,19 +147,35 @@ def identified(cases: Sequence[Case], snapshot: Snapshot, merged: dict[UUID, UUI
         [case.session for case, _ in pairs if case.relevant],
         lambda session: pairs[place[session.keys]][0].rules.course_gap,
     )
-    groups += [[case.session] for case, _ in pairs if not case.relevant]
+    orders = upcoming(snapshot, lambda order: rules_at(snapshot, order.drug.family, order.authored or order.heard_at))
+    gap = rules_at(snapshot, None, orders[0].moment).course_gap if orders else timedelta()
+    places, alone = attached(groups, orders, gap)
+    places += [[] for case, _ in pairs if not case.relevant] + [[one.order.key for one in group] for group in alone]
+    groups += [[case.session] for case, _ in pairs if not case.relevant] + [[] for _ in alone]
     founded = settle(
-        [[key for session in group for key in session.keys] for group in groups],
+        [
+            [*(key for session in group for key in session.keys), *own]
+            for group, own in zip(groups, places, strict=True)
+        ],
         {key: member.course_id for key, member in known.items()},
         name=course_id,
         weight=weight,
     )
     course_of: dict[tuple[DoseKey, ...], UUID] = {}
-    for group, settled in zip(groups, founded, strict=True):
+    of_orders: dict[DoseKey, Membership] = {}
+    for group, own, settled in zip(groups, places, founded, strict=True):
         merged |= dict.fromkeys(settled.superseded, settled.id)
         course_of |= {session.keys: settled.id for session in group}
+        of_orders |= {key: Membership(session_id=dose_session_id(key), course_id=settled.id) for key in own}
     ids = {
         case.session.keys: Membership(session_id=session_id, course_id=course_of[case.session.keys])
         for case, session_id in pairs
     }
-    return [replace(case, member=ids.get(case.session.keys)) for case in cases]
+    return Identified(
+        cases=[replace(case, member=ids.get(case.session.keys)) for case in cases],
+        announced=tuple(
+            Announced(course_id=of_orders[group[0].order.key].course_id, orders=tuple(group)) for group in alone
+        ),
+        orders=of_orders,
+        merged=merged,
+    )

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 
-from afterdose.core.care import Phase
-from afterdose.core.dose import Family
+from afterdose.core.care import Snapshot
+from afterdose.core.codes import Codes
+from afterdose.core.dose import Family, Phase
 from afterdose.core.protocol import Rules
 from afterdose.core.session import DoseSession
 
@@ -29,6 +30,23 @@ def courses(sessions: Sequence[DoseSession], gap_of: Callable[[DoseSession], tim
         course.append(session)
         latest[session.family] = (course, max(over, session.anchor or session.start))
     return found
+
+
+def explicit_phase(session: DoseSession, codes: Codes) -> Phase | None:
+    """The phase that the requests, the episode or the tags of a dose name; None where they name none, or two.
+
+    Of a dose that was given, preparation is no phase.
+    """
+    marks = [mark for dose in session.members for mark in dose.context.marks]
+    named = {codes.phases[mark.system, mark.code] for mark in marks if (mark.system, mark.code) in codes.phases}
+    named.discard(Phase.PREPARATION)
+    return named.pop() if len(named) == 1 else None
+
+
+def weekly_is_enough(session: DoseSession, snapshot: Snapshot) -> bool:
+    """Whether a session between all doses is not asked for: the clinic's custom, or a clinician's mark."""
+    marks = (mark for dose in session.members for mark in dose.context.marks)
+    return snapshot.clinic.weekly_is_enough or snapshot.codes.weekly_marks.holds_any(marks)
 
 
 def phase_on(day: date, dose_days: Iterable[date], rules: Rules) -> Phase:

@@ -4,7 +4,7 @@ An order leads to something only where it is clearly psychiatric, by the same ru
 a dose and a route that it does not name are no objection. Any announced dose cuts the window of the one before.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -50,7 +50,7 @@ def still_cuts(planned: PlannedDose) -> bool:
     return planned.dropped_at is None or planned.dropped_at >= planned.at
 
 
-def upcoming(snapshot: Snapshot, rules: Rules) -> tuple[Upcoming, ...]:
+def upcoming(snapshot: Snapshot, rules_for: Callable[[Order], Rules]) -> tuple[Upcoming, ...]:
     """The standing orders of this patient that are clearly psychiatric, by time, then key."""
     found = []
     for order in snapshot.orders:
@@ -61,7 +61,7 @@ def upcoming(snapshot: Snapshot, rules: Rules) -> tuple[Upcoming, ...]:
             (one for one in snapshot.planned if one.order == order.key and still_cuts(one)), key=lambda one: one.at
         )
         one = Upcoming(order=order, family=family, doses=tuple(doses))
-        if _is_psychiatric(one, snapshot, rules):
+        if _is_psychiatric(one, snapshot, rules_for(order)):
             found.append(one)
     return tuple(sorted(found, key=lambda one: (one.moment, one.order.key)))
 

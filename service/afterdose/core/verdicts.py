@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from afterdose.core.cadence import predicted_next
 from afterdose.core.care import (
     ArtifactKind,
     DoseVerdict,
@@ -15,13 +16,14 @@ from afterdose.core.care import (
     Window,
     local_day,
 )
-from afterdose.core.cases import Case, apart, case_of, identified, marked, rules_of
-from afterdose.core.course import phase_on
-from afterdose.core.dose import Dose, DoseKey, Family, PlannedKind
+from afterdose.core.cases import Announced, Case, Identified, apart, case_of, identified, marked, rules_of
+from afterdose.core.course import explicit_phase, phase_on, weekly_is_enough
+from afterdose.core.dose import Dose, DoseKey
 from afterdose.core.reasons import Eligibility, Outcome, Reason
 from afterdose.core.session import DoseSession, begins, dose_sessions
 from afterdose.core.slots import Occasion, booked, propose
 from afterdose.core.standing import Standings
+from afterdose.core.timeline import Timeline, timeline
 from afterdose.core.window import NextDose, next_after, window_after, window_after_day
 
 _HOLDING = frozenset(
@@ -35,12 +37,15 @@ class Judged:
 
     ``held``: dose sessions about which nothing can be decided now; what is written for them stays.
     ``merged``: ids of dose sessions and of courses that went up in another, with that other's id.
+    ``doses``: every dose given or to come, by time. ``announced``: courses that have orders and no dose yet.
     """
 
     verdicts: tuple[DoseVerdict, ...]
     memberships: Mapping[DoseKey, Membership]
     held: frozenset[UUID]
     merged: Mapping[UUID, UUID]
+    doses: tuple[NextDose, ...] = ()
+    announced: tuple[Announced, ...] = ()
 
 
 def judge(snapshot: Snapshot) -> Judged:
@@ -53,17 +58,24 @@ def judge(snapshot: Snapshot) -> Judged:
         case_of(session, snapshot)
         for session in dose_sessions(rest, lambda dose: rules_of(snapshot, dose), apart=apart(rest, snapshot))
     ]
-    merged: dict[UUID, UUID] = {}
-    if snapshot.patient is not None:
-        cases = identified(cases, snapshot, merged)
-    verdicts = [_verdict(case, cases, snapshot) for case in cases]
+    found = identified(cases, snapshot) if snapshot.patient is not None else Identified(cases=cases)
+    cases, merged, line = found.cases, found.merged, timeline(found.cases, snapshot)
+    verdicts = [_verdict(case, cases, line, snapshot) for case in cases]
     verdicts += [_nothing(dose) for dose in nothing]
     verdicts = _with_withdrawn(verdicts, withdrawn, snapshot, merged)
     known = {dose.key: snapshot.known.memberships.get(dose.key) for dose in snapshot.doses}
     memberships = {key: member for key, member in known.items() if member is not None}
     memberships |= {key: case.member for case in cases if case.member for key in case.session.keys}
+    memberships |= found.orders
     held = frozenset(case.member.session_id for case in cases if case.member and _is_held(case))
-    return Judged(verdicts=tuple(sorted(verdicts, key=_order)), memberships=memberships, held=held, merged=merged)
+    return Judged(
+        verdicts=tuple(sorted(verdicts, key=_order)),
+        memberships=memberships,
+        held=held,
+        merged=merged,
+        doses=line.doses,
+        announced=found.announced,
+    )
 
 
 def _is_withdrawn(dose: Dose) -> bool:
@@ -80,7 +92,7 @@ def _is_held(case: Case) -> bool:
     return case.assessment is None or not _HOLDING.isdisjoint(case.assessment.reasons)
 
 
-def _verdict(case: Case, cases: Sequence[Case], snapshot: Snapshot) -> DoseVerdict:
+def _verdict(case: Case, cases: Sequence[Case], line: Timeline, snapshot: Snapshot) -> DoseVerdict:
     session, member = case.session, case.member
     verdict = DoseVerdict(
         administrations=session.keys,
@@ -100,20 +112,33 @@ def _verdict(case: Case, cases: Sequence[Case], snapshot: Snapshot) -> DoseVerdi
         return verdict
     if case.assessment.eligibility is Eligibility.NOT_ELIGIBLE:
         return replace(verdict, outcome=Outcome.NOT_ELIGIBLE)
-    next_dose = next_after(session.anchor, _doses(cases, snapshot)) if session.anchor else None
+    next_dose = next_after(session.anchor, line.doses) if session.anchor else None
     window = _window(case, next_dose, snapshot)
     if not case.eligible or window is None or member is None:
         return replace(verdict, outcome=Outcome.REVIEW, window=window)
-    proposed = _session(case, member, window, next_dose, cases, snapshot)
-    course = [other for other in cases if other.member and other.member.course_id == member.course_id]
-    days = [_day(other.session, snapshot) for other in course if other.eligible]
+    course = [
+        other for other in cases if other.eligible and other.member and other.member.course_id == member.course_id
+    ]
+    so_far = sorted(one.session.start for one in course if one.session.start and one.session.start <= window.opens)
+    predicted = predicted_next(so_far, snapshot.clinic) if next_dose is None else None
+    proposed = _session(case, member, window, next_dose, line, snapshot, predicted)
+    days = [_day(other.session, snapshot) for other in course]
+    gone = min(session.heard_at, window.closes) - window.opens
     return replace(
         verdict,
         outcome=Outcome.PLANNED if proposed.state is SessionState.PROPOSED else Outcome.UNMET,
         window=window,
         session=proposed,
-        phase=phase_on(_day(session, snapshot), days, case.rules),
+        phase=explicit_phase(session, snapshot.codes) or phase_on(_day(session, snapshot), days, case.rules),
+        window_gone=gone if gone > timedelta() else None,
+        predicted_next=predicted,
     )
+
+
+def _predicted(session: DoseSession, course: Sequence[Case], snapshot: Snapshot) -> datetime | None:
+    starts = [one.session.start for one in course if one.session.start is not None]
+    so_far = [start for start in starts if session.start is not None and start <= session.start]
+    return predicted_next(sorted(so_far), snapshot.clinic)
 
 
 def _day(session: DoseSession, snapshot: Snapshot) -> date:
@@ -132,32 +157,14 @@ def _window(case: Case, next_dose: NextDose | None, snapshot: Snapshot) -> Windo
     return None
 
 
-def _doses(cases: Iterable[Case], snapshot: Snapshot) -> list[NextDose]:
-    """Every dose, given or announced, of whatever family. An announced one that was given is one dose."""
-    others = [other for other in cases if other.session.given]
-    given = [NextDose(other.session.start, PlannedKind.GIVEN) for other in others if other.session.start is not None]
-    planned = [
-        NextDose(dose.at, PlannedKind.PLANNED)
-        for dose in snapshot.planned
-        if not any(_fulfils(other, dose.at, dose.family) for other in others)
-    ]
-    return given + planned
-
-
-def _fulfils(case: Case, at: datetime, family: Family | None) -> bool:
-    session, gap = case.session, case.rules.cluster_gap
-    if session.start is None or family not in (None, session.family):
-        return False
-    return session.start - gap <= at <= (session.anchor or session.start) + gap
-
-
 def _session(
     case: Case,
     member: Membership,
     window: Window,
     next_dose: NextDose | None,
-    cases: Sequence[Case],
+    line: Timeline,
     snapshot: Snapshot,
+    predicted: datetime | None,
 ) -> Session:
     """What is proposed, as far as people have not decided otherwise in the EHR."""
     session, clinic, standings = case.session, snapshot.clinic, Standings(snapshot.known)
@@ -168,7 +175,8 @@ def _session(
         heard_at=session.heard_at,
         window=window,
         next_dose=next_dose,
-        dosing_days=frozenset(local_day(dose.at, clinic) for dose in _doses(cases, snapshot)),
+        dosing_days=frozenset(local_day(dose.at, clinic) for dose in line.doses),
+        predicted=predicted,
     )
     if theirs := standings.visit(member.session_id):
         return booked(occasion, theirs.start, theirs.end, case.rules, clinic)
@@ -180,7 +188,10 @@ def _session(
     ended = standings.is_tombstone(ArtifactKind.CARE_PLAN, member.course_id)
     if ended and not standings.is_open(ArtifactKind.APPOINTMENT, member.session_id):
         return Session(state=SessionState.UNMET, reasons=(Reason.COURSE_ENDED_BY_PERSON,))
-    return propose(occasion, case.rules, clinic)
+    proposed = propose(line.freed(occasion, case.rules, clinic), case.rules, clinic)
+    if proposed.reasons == (Reason.WINDOW_CUT,) and weekly_is_enough(session, snapshot):
+        return replace(proposed, reasons=(Reason.WINDOW_CUT, Reason.WEEKLY_IS_ENOUGH))
+    return proposed
 
 
 def _nothing(dose: Dose) -> DoseVerdict:

@@ -16,17 +16,24 @@ from afterdose.core.care import (
     DesiredActivity,
     DesiredAppointment,
     DesiredPlan,
-    DesiredTask,
+    DesiredPreparation,
     DoseVerdict,
 )
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, DoseKey
 from afterdose.core.identity import artifact_id
 from afterdose.core.reasons import Reason
-from afterdose.fhir.narrative import Wording, activity_line, course_title, plan_narrative, session_line
+from afterdose.fhir.narrative import (
+    Wording,
+    activity_line,
+    course_title,
+    plan_narrative,
+    preparation_line,
+    session_line,
+)
 from afterdose.fhir.r4 import ACTIVITY_TITLE_EXTENSION, Canonicals
 from afterdose.fhir.times import format_instant
-from afterdose.fhir.words import INTEGRATION
+from afterdose.fhir.words import INTEGRATION, PREPARATION
 
 Resource = dict[str, Any]
 
@@ -38,6 +45,9 @@ RESOURCE_TYPE: Mapping[ArtifactKind, str] = {
     ArtifactKind.REVIEW_TASK: "Task",
     ArtifactKind.UNMET_TASK: "Task",
     ArtifactKind.BOOKED_TASK: "Task",
+    ArtifactKind.WARNING_TASK: "Task",
+    ArtifactKind.GUARANTEE_TASK: "Task",
+    ArtifactKind.WAITING_TASK: "Task",
     ArtifactKind.PROVENANCE: "Provenance",
     ArtifactKind.GOAL: "Goal",
     ArtifactKind.JOURNALING: "Task",
@@ -150,7 +160,10 @@ def care_plan(plan: DesiredPlan, head: Letterhead) -> Resource:
         "subject": {"reference": f"Patient/{head.patient}"},
         "period": period(plan.period_start, plan.period_end),
         "contributor": [head.author()],
-        "supportingInfo": [head.dose(key) for key in doses],
+        "supportingInfo": [
+            *(head.dose(key) for key in doses),
+            *(head.of_source(key.source, key.id) for key in plan.orders),
+        ],
         "note": [{"text": sentence} for sentence in head.words.protocols[plan.family].evidence],
     }
     if plan.replaces is not None:
@@ -159,7 +172,8 @@ def care_plan(plan: DesiredPlan, head: Letterhead) -> Resource:
         resource["addresses"] = [head.of_source(one.source, one.id) for one in plan.conditions]
     if plan.goal is not None and plan.goal in head.references:
         resource["goal"] = [{"reference": head.references[plan.goal]}]
-    activities = [_visit(one, head) for one in plan.appointments if one.key in head.references]
+    activities = [_preparation(one, head) for one in plan.preparations if one.key in head.references]
+    activities += [_visit(one, head) for one in plan.appointments if one.key in head.references]
     activities += [_activity(one, head) for one in plan.activities if one.key in head.references]
     if activities:
         resource["activity"] = activities
@@ -173,6 +187,10 @@ def care_plan(plan: DesiredPlan, head: Letterhead) -> Resource:
 def _visit(appointment: DesiredAppointment, head: Letterhead) -> Resource:
     text = "Withdrawn." if appointment.cancelled else session_line(appointment.verdict, head.words)
     return _named(INTEGRATION, text, head.references[appointment.key], head)
+
+
+def _preparation(one: DesiredPreparation, head: Letterhead) -> Resource:
+    return _named(PREPARATION, preparation_line(one, head.words), head.references[one.key], head)
 
 
 def _activity(one: DesiredActivity, head: Letterhead) -> Resource:
@@ -199,7 +217,7 @@ def appointment(desired: DesiredAppointment, head: Letterhead, labels: tuple[Cod
     resource: Resource = {
         "resourceType": "Appointment",
         "meta": head.meta(profile=head.canonicals.appointment_profile, labels=labels),
-        "extension": [_zone_extension(head)],
+        "extension": [zone_extension(head)],
         "identifier": [head.identifier(desired.key)],
         "status": "cancelled" if desired.cancelled else "proposed",
         "serviceCategory": [concept(outbound["session-service-category"])],
@@ -212,7 +230,7 @@ def appointment(desired: DesiredAppointment, head: Letterhead, labels: tuple[Cod
         "comment": session_line(verdict, head.words),
         "participant": [
             {"actor": {"reference": f"Patient/{head.patient}"}, "status": "needs-action"},
-            {"actor": _place(head), "status": "needs-action"},
+            {"actor": place(head), "status": "needs-action"},
         ],
     }
     if desired.cancelled:
@@ -227,14 +245,16 @@ def appointment(desired: DesiredAppointment, head: Letterhead, labels: tuple[Cod
     return resource
 
 
-def _place(head: Letterhead) -> Resource:
+def place(head: Letterhead) -> Resource:
+    """Where visits take place, as the EHR knows it."""
     clinic = head.words.clinic
     if clinic.location is None:
         return {"type": "Location", "display": clinic.location_display or clinic.title}
     return {"reference": clinic.location, "display": clinic.location_display or clinic.title}
 
 
-def _zone_extension(head: Letterhead) -> Resource:
+def zone_extension(head: Letterhead) -> Resource:
+    """The clinic's time zone."""
     return {"url": head.canonicals.timezone_extension, "valueCode": head.words.clinic.zone.key}
 
 
@@ -250,48 +270,6 @@ def _window_extension(verdict: DoseVerdict, head: Letterhead) -> Resource | None
             {"url": "closes", "valueDateTime": format_instant(verdict.window.closes)},
         ],
     }
-
-
-_TASK_WORDS: Mapping[ArtifactKind, str] = {
-    ArtifactKind.REVIEW_TASK: "Please decide whether follow-up care is to be planned after this treatment",
-    ArtifactKind.UNMET_TASK: "No follow-up session fits before the window closes: please find another way",
-    ArtifactKind.BOOKED_TASK: "A booked follow-up session may no longer fit: please check it with the patient",
-}
-
-
-def task(desired: DesiredTask, head: Letterhead) -> Resource:
-    """A Task for a person (https://hl7.org/fhir/R4/task.html); the deadline is restriction.period.end."""
-    verdict = desired.verdict
-    focus = (
-        {"reference": head.references[desired.focus]}
-        if desired.focus is not None and desired.focus in head.references
-        else head.dose(verdict.founder)
-    )
-    resource: Resource = {
-        "resourceType": "Task",
-        "meta": head.meta(labels=desired.labels),
-        "identifier": [head.identifier(desired.key)],
-        "status": "cancelled" if desired.cancelled else "requested",
-        "intent": "proposal",
-        "priority": "routine",
-        "code": concept(head.codes.outbound[str(desired.key.kind)]),
-        "description": _TASK_WORDS[desired.key.kind] + ".",
-        "focus": focus,
-        "for": {"reference": f"Patient/{head.patient}"},
-        "requester": head.author(),
-        "reasonCode": {"text": "; ".join(head.words.reason_text(reason) for reason in desired.reasons)},
-    }
-    if verdict.heard_at is not None:
-        resource["authoredOn"] = format_instant(verdict.heard_at)
-    if (pool := head.pool()) is not None:
-        resource["owner"] = pool
-    if desired.due is not None:
-        resource["restriction"] = {"period": {"end": format_instant(desired.due)}}
-    if desired.course is not None:
-        resource["basedOn"] = [head.logical(desired.course)]
-    if desired.cancelled:
-        resource["statusReason"] = {"text": "No longer needed"}
-    return resource
 
 
 def provenance(

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from afterdose.core.care import (
     DesiredActivity,
     DesiredPlan,
+    DesiredPreparation,
     DoseVerdict,
     PlanStatus,
     Repetition,
@@ -65,7 +66,25 @@ def session_line(verdict: DoseVerdict, words: Wording) -> str:
     line = f"Book a session that starts between {when}"
     if session.start is not None:
         line += f"; suggested {format_local(session.start, zone)}"
-    return line + "." + _label(session)
+    return line + "." + _label(session) + _lateness(verdict)
+
+
+def preparation_line(one: DesiredPreparation, words: Wording) -> str:
+    """One sentence on a preparation visit: what to book and by when."""
+    session, zone = one.session, words.clinic.zone
+    if session.period_start is None or session.period_end is None or session.start is None:
+        return "No preparation session possible: " + _reasons(session, words)
+    when = _span(session.period_start, session.period_end, zone, "and")
+    return (
+        f"Book preparation session {one.number} between {when}, before the first treatment; "
+        f"suggested {format_local(session.start, zone)}."
+    )
+
+
+def _lateness(verdict: DoseVerdict) -> str:
+    """How much of the window had gone when the dose was heard of; nothing where that is less than an hour."""
+    hours = verdict.window_gone // timedelta(hours=1) if verdict.window_gone is not None else 0
+    return f" {hours} h of the window have gone." if hours else ""
 
 
 def _reasons(session: Session, words: Wording) -> str:
@@ -80,6 +99,10 @@ def _label(session: Session) -> str:
         labels.append("ends after the window closes")
     if session.session_class is SessionClass.EARLY_EDGE:
         labels.append("the day after the dose, shortly before the window opens")
+    if Reason.TELEHEALTH in session.reasons:
+        labels.append("by telehealth")
+    elif Reason.EXTENDED_HOURS in session.reasons:
+        labels.append("in extended hours")
     if Reason.PRE_DOSE in session.reasons:
         labels.append("on the day of the next dose, before it")
     return f" ({'; '.join(labels)})" if labels else ""
@@ -140,6 +163,8 @@ def _next_step(plan: DesiredPlan, words: Wording) -> str:
     for number, verdict in reversed(list(enumerate(plan.verdicts, start=1))):
         if verdict.session is not None:
             return f"Next, dose {number}: {session_line(verdict, words)}"
+    for one in plan.preparations:
+        return preparation_line(one, words)
     return "No session is proposed at present."
 
 

@@ -16,13 +16,16 @@ from afterdose.core.care import (
     DesiredAppointment,
     DesiredGoal,
     DesiredPlan,
+    DesiredPreparation,
     DesiredTask,
     PlanStatus,
 )
 from afterdose.core.dose import Coding
 from afterdose.core.identity import artifact_id
-from afterdose.fhir.encode import Letterhead, appointment, care_plan, task
+from afterdose.fhir.encode import Letterhead, appointment, care_plan
 from afterdose.fhir.encode_activities import activity, goal
+from afterdose.fhir.encode_preparation import preparation
+from afterdose.fhir.encode_tasks import task
 from afterdose.work.merge import fingerprint
 
 Resource = dict[str, Any]
@@ -66,6 +69,9 @@ def drafts(care: Care, head: Letterhead) -> tuple[Draft, ...]:
     made += [
         _appointment(desired, head, labels.get(desired.course, ())) for desired in care.appointments if not desired.hold
     ]
+    made += [
+        _preparation(desired, head, labels.get(desired.course, ())) for desired in care.preparations if not desired.hold
+    ]
     made += [_task(desired, head) for desired in care.tasks]
     made += [_activity(desired, head) for desired in care.activities if not desired.hold and not desired.waits]
     made += [_plan(desired, head) for desired in care.plans]
@@ -78,6 +84,15 @@ def _appointment(desired: DesiredAppointment, head: Letterhead, labels: tuple[Co
         mentioned=(),
         withdrawn=desired.cancelled,
         build=lambda _: appointment(desired, head, labels),
+    )
+
+
+def _preparation(desired: DesiredPreparation, head: Letterhead, labels: tuple[Coding, ...]) -> Draft:
+    return Draft(
+        key=desired.key,
+        mentioned=(),
+        withdrawn=desired.cancelled,
+        build=lambda _: preparation(desired, head, labels),
     )
 
 
@@ -115,6 +130,7 @@ def _plan(desired: DesiredPlan, head: Letterhead) -> Draft:
 
     ended = desired.status not in _OPEN
     mentioned = [desired.goal] if desired.goal is not None else []
+    mentioned += [entry.key for entry in desired.preparations]
     mentioned += [entry.key for entry in desired.appointments]
     mentioned += [entry.key for entry in desired.activities]
     return Draft(key=desired.key, mentioned=tuple(mentioned), withdrawn=ended, build=build)

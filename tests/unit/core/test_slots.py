@@ -103,7 +103,7 @@ def test_a_booked_visit_keeps_its_time() -> None:
 
 def test_a_visit_fits_from_a_day_to_a_week_after_the_dose() -> None:
     anchor = local("2026-01-05 10:00")
-    found = [fits(anchor + timedelta(hours=hours), anchor, RULES) for hours in (23, 24, 72, 167, 168)]
+    found = [fits(anchor + timedelta(hours=hours), anchor, RULES, a_clinic()) for hours in (23, 24, 72, 167, 168)]
     assert found == [False, True, True, True, False]
 
 

@@ -1,0 +1,57 @@
+"""What a person is asked to do, as a FHIR R4 Task (https://hl7.org/fhir/R4/task.html). Pure; every text is neutral."""
+
+from collections.abc import Mapping
+
+from afterdose.core.care import ArtifactKind, DesiredTask
+from afterdose.fhir.encode import Letterhead, Resource, concept
+from afterdose.fhir.times import format_instant
+
+_WORDS: Mapping[ArtifactKind, str] = {
+    ArtifactKind.REVIEW_TASK: "Please decide whether follow-up care is to be planned after this treatment",
+    ArtifactKind.UNMET_TASK: "No follow-up session fits before the window closes: please find another way",
+    ArtifactKind.BOOKED_TASK: "A booked follow-up session may no longer fit: please check it with the patient",
+    ArtifactKind.WARNING_TASK: "No session fits beside a planned treatment: please look at it before its day",
+    ArtifactKind.GUARANTEE_TASK: "This treatment week has no follow-up session and is owed one: please arrange it",
+    ArtifactKind.WAITING_TASK: "A treatment was begun in the record and not ended: please complete the record",
+}
+
+
+def task(desired: DesiredTask, head: Letterhead) -> Resource:
+    """A Task for a person (https://hl7.org/fhir/R4/task.html); the deadline is restriction.period.end."""
+    heard_at = desired.verdict.heard_at if desired.verdict else desired.planned.heard_at if desired.planned else None
+    resource: Resource = {
+        "resourceType": "Task",
+        "meta": head.meta(labels=desired.labels),
+        "identifier": [head.identifier(desired.key)],
+        "status": "cancelled" if desired.cancelled else "requested",
+        "intent": "proposal",
+        "priority": "routine",
+        "code": concept(head.codes.outbound[str(desired.key.kind)]),
+        "description": _WORDS[desired.key.kind] + ".",
+        "for": {"reference": f"Patient/{head.patient}"},
+        "requester": head.author(),
+        "reasonCode": {"text": "; ".join(head.words.reason_text(reason) for reason in desired.reasons)},
+    }
+    if (focus := _focus(desired, head)) is not None:
+        resource["focus"] = focus
+    if heard_at is not None:
+        resource["authoredOn"] = format_instant(heard_at)
+    if (pool := head.pool()) is not None:
+        resource["owner"] = pool
+    if desired.due is not None:
+        resource["restriction"] = {"period": {"end": format_instant(desired.due)}}
+    if desired.course is not None:
+        resource["basedOn"] = [head.logical(desired.course)]
+    if desired.cancelled:
+        resource["statusReason"] = {"text": "No longer needed"}
+    return resource
+
+
+def _focus(desired: DesiredTask, head: Letterhead) -> Resource | None:
+    """What the Task is about: an artifact, the dose, or the order that announces it."""
+    if desired.focus is not None and desired.focus in head.references:
+        return {"reference": head.references[desired.focus]}
+    if desired.verdict is not None:
+        return head.dose(desired.verdict.founder)
+    order = desired.planned.order if desired.planned is not None else None
+    return head.of_source(order.source, order.id) if order is not None else None
