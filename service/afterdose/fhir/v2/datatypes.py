@@ -123,6 +123,8 @@ def fhir_time(text: str, path: str, offset: str | None) -> str:
         raise BadInput(Problem("value", path, "is not an HL7 time (YYYYMMDDHHMMSS+ZZZZ)"))
     year, month, day, hour, minute, second, fraction, own = found.groups()
     said = "-".join(each for each in (year, month, day) if each is not None)
+    if minute is None and hour is not None and int(hour) > 23:
+        raise BadInput(Problem("value", path, "is not a day or time of the calendar"))
     if minute is not None:
         said += f"T{hour}:{minute}:{second or '00'}{f'.{fraction}' if fraction else ''}"
         said += f"{own[:3]}:{own[3:]}" if own else offset or ""
