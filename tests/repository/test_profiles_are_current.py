@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -60,7 +59,7 @@ def test_every_rendered_file_is_current() -> None:
 
 
 def test_a_file_that_is_not_current_is_named(tmp_path: Path) -> None:
-    shutil.copytree(PROFILES, tmp_path / "profiles")
+    run("--out", str(tmp_path / "profiles"))
     (tmp_path / "profiles" / PLANS[0]).write_text("{}")
     (tmp_path / "profiles" / "Questionnaire-integration-journal.json").unlink()
 
