@@ -103,7 +103,10 @@ class Workshop:
         self.close()
 
     def start(self) -> None:
-        """Start the settings' number of workers."""
+        """Start the settings' number of workers, and a rehearsal of their work beside them."""
+        rehearsal = threading.Thread(target=self.reconciler.rehearse, name="afterdose-rehearsal")
+        rehearsal.start()
+        self._threads.append(rehearsal)
         for number in range(self.settings.work.threads):
             worker = self.worker(f"{software_version()}-{number}")
             thread = threading.Thread(target=worker.run, name=f"afterdose-worker-{number}")

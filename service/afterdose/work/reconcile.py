@@ -5,6 +5,7 @@ EHR. Running it again, later, twice or after a crash gives the same result.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,7 +22,7 @@ from afterdose.core.care import (
 )
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose
-from afterdose.core.errors import EhrConflict
+from afterdose.core.errors import EhrConflict, EhrError
 from afterdose.core.plan import decide
 from afterdose.ehr.client import EhrClient
 from afterdose.fhir.encode import Letterhead
@@ -34,6 +35,7 @@ from afterdose.work.deliver import Delivery, Refusal, StandsOtherwise
 from afterdose.work.drafts import drafts
 from afterdose.work.gather import Gathered, Gatherer
 from afterdose.work.journal import Journal, known_artifact
+from afterdose.work.rehearsal import rehearse
 from afterdose.work.report import outcome_rows
 from afterdose.work.touched import was_touched
 
@@ -121,7 +123,7 @@ class Reconciler:
                 profiles=self._content.profiles,
                 clock=self._clock,
             )
-            head = self._letterhead(claim, target, snapshot.clinic)
+            head = self._letterhead(claim.patient, target, snapshot.clinic)
             try:
                 if look:
                     look = False
@@ -136,6 +138,13 @@ class Reconciler:
             self._remember(claim, care, delivery.journal.rows, delivery.refusals, before=remembered)
             return Done(next_due_at=care.wake_up, refused=bool(delivery.refusals))
         raise EhrConflict("the resources of one patient kept changing while they were written")
+
+    def rehearse(self) -> None:
+        """Do for a made-up dose what needs no answer, and ask every EHR what it can: the first dose need not wait."""
+        for target in self._targets.values():
+            rehearse(self._content, self._letterhead("rehearsal", target, target.clinic), self._clock())
+            with suppress(EhrError):
+                target.client.capabilities()
 
     def _snapshot(
         self, claim: Claim, target: Target, gathered: Gathered, rows: Mapping[ArtifactKey, LedgerRow]
@@ -157,9 +166,9 @@ class Reconciler:
             accept_auto=target.accept_auto,
         )
 
-    def _letterhead(self, claim: Claim, target: Target, clinic: Clinic) -> Letterhead:
+    def _letterhead(self, patient: str, target: Target, clinic: Clinic) -> Letterhead:
         return Letterhead(
-            patient=claim.patient,
+            patient=patient,
             canonicals=self._content.canonicals,
             codes=self._content.codes,
             words=Wording(
@@ -170,7 +179,7 @@ class Reconciler:
                 software=self._software,
                 name_drug=target.name_drug,
             ),
-            dose_bases=self._dose_bases[claim.target],
+            dose_bases=self._dose_bases[target.name],
             references={},
             accept_auto=target.accept_auto,
         )
