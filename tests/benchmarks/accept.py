@@ -31,13 +31,31 @@ from load import Measured, measure  # noqa: E402
 
 PROCESSES, THREADS, CONNECTIONS = 2, 8, 16
 BASELINE = "granian, bare 202"
+GUNICORN = "gunicorn gthread, bare 202"
+APP_ON_SQLITE = "granian, the real app on SQLite"
+APP_ON_POSTGRES = "granian, the real app on PostgreSQL"
+
+HEADERS = {"Content-Type": "application/fhir+json"}
+TOKEN = "benchmark-" + "7" * 54
+SETTINGS = """
+data_dir = "{folder}"
+database = "{database}"
+[targets.ehr]
+base_url = "https://ehr.example.org/fhir"
+clinic = "example-7-days"
+[sources.ehr]
+target = "ehr"
+[[sources.ehr.secrets]]
+value = "{token}"
+"""
 
 
 @dataclass(frozen=True)
 class Row:
     """One thing to measure: a WSGI callable (`module:name`) under a server, with the environment that it needs.
 
-    `path` is the beginning of the URL path, the id is appended.
+    `factory`: the route names a function that makes the callable. `path` is the beginning of the URL path, the id is
+    appended.
     """
 
     name: str
@@ -45,7 +63,8 @@ class Row:
     server: str = "granian"
     environment: Mapping[str, str] = field(default_factory=dict)
     path: str = "/fhir/MedicationAdministration/"
-    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "application/fhir+json"})
+    headers: Mapping[str, str] = field(default_factory=lambda: dict(HEADERS))
+    factory: bool = False
 
 
 def rows(folder: Path, postgres: str | None) -> list[Row]:
@@ -55,14 +74,31 @@ def rows(folder: Path, postgres: str | None) -> list[Row]:
     chosen = [
         Row(BASELINE, "routes:bare"),
         Row("granian, durable on SQLite", "routes:durable", environment={"BENCHMARK_DATABASE": sqlite}),
+        _real_app(APP_ON_SQLITE, folder / "app-on-sqlite", sqlite.replace("/benchmark/", "/app-on-sqlite/")),
     ]
     if postgres:
         migrate(postgres)
         environment = {"BENCHMARK_DATABASE": postgres}
         chosen.append(Row("granian, durable on PostgreSQL", "routes:durable", environment=environment))
+        chosen.append(_real_app(APP_ON_POSTGRES, folder / "app-on-postgres", postgres))
     if shutil.which("gunicorn", path=_programs()):
-        chosen.append(Row("gunicorn gthread, bare 202", "routes:bare", server="gunicorn"))
+        chosen.append(Row(GUNICORN, "routes:bare", server="gunicorn"))
     return chosen
+
+
+def _real_app(name: str, folder: Path, database: str) -> Row:
+    """The web part of the product: authentication, strict JSON, intake, the store."""
+    folder.mkdir()
+    config = folder / "afterdose.toml"
+    config.write_text(SETTINGS.format(folder=folder, database=database, token=TOKEN))
+    migrate(database)
+    return Row(
+        name,
+        "afterdose.bootstrap:wsgi",
+        environment={"AFTERDOSE_CONFIG": str(config)},
+        headers=HEADERS | {"Authorization": f"Bearer {TOKEN}"},
+        factory=True,
+    )
 
 
 def body() -> str:
@@ -73,7 +109,7 @@ def body() -> str:
         "meta": {"versionId": "1", "lastUpdated": "2026-01-05T15:10:00Z"},
         "status": "completed",
         "medicationCodeableConcept": {"text": "a drug"},
-        "subject": {"reference": "Patient/1"},
+        "subject": {"reference": "Patient/@ID@"},
         "effectiveDateTime": "2026-01-05T15:10:00Z",
         "dosage": {"dose": {"value": 1, "unit": "mg"}},
         "note": [{"text": ""}],
@@ -92,6 +128,7 @@ def serving(row: Row) -> Iterator[int]:
     if row.server == "granian":
         command = ["granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws"]
         command += ["--workers", str(PROCESSES), "--blocking-threads", str(THREADS), "--log-level", "error"]
+        command += ["--factory"] if row.factory else []
     else:
         command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--log-level", "error"]
         command += ["--workers", str(PROCESSES), "--threads", str(THREADS), "--keep-alive", "30"]

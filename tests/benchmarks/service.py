@@ -18,7 +18,7 @@ from ehr import Ehr, start_ehr
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from running_service import RunningService  # noqa: E402
+from running_service import RunningService
 
 LATENCY_MS = 5
 PATIENCE = 20.0
@@ -72,26 +72,34 @@ def _dose(service: RunningService, ehr: Ehr, session: requests.Session, patient:
         for committed, plan in ehr.written("CarePlan"):
             if plan["subject"]["reference"] == f"Patient/{patient}":
                 visible = committed.timestamp() + 0.0005  # commits are cut to milliseconds
-                return _Seen(sent, visible, sum(call.seconds for call in ehr.calls() if call.answered < visible + 0.005))
+                calls = [call for call in ehr.calls() if call.answered < visible + 0.005]
+                return _Seen(sent, visible, sum(call.seconds for call in calls))
     raise RuntimeError("the plan did not come")
 
 
 def _memory(service: RunningService) -> dict[str, float]:
     """Resident and proportional set size of every process of the service, in megabytes."""
+    processes = list(Path("/proc").glob("[0-9]*"))
+    leader = next(int(path.name) for path in processes if str(service.config).encode() in _read(path / "cmdline"))
+    members = [path for path in processes if _group(path) == leader]
     sums = {"Rss": 0, "Pss": 0}
-    members = [path for path in Path("/proc").glob("[0-9]*") if _group(path) == service._process.pid]
     for path in members:
-        rollup = (path / "smaps_rollup").read_text()
+        rollup = _read(path / "smaps_rollup").decode()
         for name in sums:
             sums[name] += int(re.search(rf"^{name}: +(\d+) kB", rollup, re.MULTILINE)[1])
     return {"processes": len(members)} | {f"memory, {name.upper()} MB": size / 1024 for name, size in sums.items()}
 
 
 def _group(process: Path) -> int | None:
+    fields = _read(process / "stat").rpartition(b")")[2].split()
+    return int(fields[2]) if fields else None
+
+
+def _read(path: Path) -> bytes:
     try:
-        return int((process / "stat").read_text().rpartition(")")[2].split()[2])
-    except OSError:
-        return None
+        return path.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
 
 
 if __name__ == "__main__":
