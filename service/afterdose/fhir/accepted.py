@@ -165,4 +165,4 @@ def _participants(visit: Mapping[str, object]) -> Iterator[Problem]:
             if not isinstance(participant, Mapping):
                 yield Problem("structure", f"{path}[{index}]", "is not an object")
             elif "actor" in participant:
-                yield from structure.who(participant["actor"], f"{path}[{index}].actor")
+                yield from structure.reference(participant["actor"], f"{path}[{index}].actor")

@@ -15,6 +15,7 @@ MOST_PROBLEMS = 50
 
 _ELEMENT = re.compile("_?[A-Za-z][A-Za-z0-9]{0,39}")
 """Names of elements; other names were invented by the sender and are not repeated."""
+_TELLING = ("reference", "identifier", "extension")
 
 
 def head(resource: Mapping[str, object], type_: str) -> Iterator[Problem]:
@@ -44,15 +45,21 @@ def code(resource: Mapping[str, object], type_: str, name: str, codes: frozenset
 
 
 def who(subject: object, path: str) -> Iterator[Problem]:
-    """A required Reference to somebody."""
+    """A required Reference to somebody, by more than a name."""
     if subject is None:
         yield Problem("required", path, "is missing")
-    elif not isinstance(subject, Mapping):
-        yield Problem("structure", path, "is not an object")
-    elif "reference" in subject and not isinstance(subject["reference"], str):
-        yield Problem("value", f"{path}.reference", "is not a string")
-    elif subject and not any(name in subject for name in ("reference", "identifier", "extension")):
+        return
+    yield from reference(subject, path)
+    if isinstance(subject, Mapping) and subject and not any(name in subject for name in _TELLING):
         yield Problem("required", path, "has neither a reference nor an identifier")
+
+
+def reference(value: object, path: str) -> Iterator[Problem]:
+    """A Reference, which may be no more than a name."""
+    if not isinstance(value, Mapping):
+        yield Problem("structure", path, "is not an object")
+    elif "reference" in value and not isinstance(value["reference"], str):
+        yield Problem("value", f"{path}.reference", "is not a string")
 
 
 def datetime_(value: object, path: str) -> Iterator[Problem]:

@@ -130,6 +130,12 @@ def test_nobody_else_is_taken_for_the_patient(actor: dict[str, Any]) -> None:
     assert patient_of(resource("ServiceRequest", subject=actor), base_url=BASE) is None
 
 
+def test_a_place_of_a_visit_may_be_no_more_than_a_name() -> None:
+    people = [{"actor": SUBJECT, "status": "accepted"}, {"actor": {"display": "Room 4"}, "status": "accepted"}]
+
+    assert found("Appointment", participant=people) == []
+
+
 def test_a_visit_in_the_spelling_of_r5_has_a_subject() -> None:
     visit = resource("Appointment", participant=[{"actor": {"reference": "Practitioner/x"}}], subject=SUBJECT)
 
