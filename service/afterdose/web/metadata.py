@@ -8,7 +8,7 @@ from datetime import datetime
 
 from flask import Blueprint, Flask, Response, current_app
 
-from afterdose.fhir import administration
+from afterdose.fhir import accepted
 from afterdose.fhir.times import format_instant
 from afterdose.web.problems import FHIR_JSON, fhir_answer
 
@@ -37,7 +37,7 @@ def capability_statement(app: Flask, built_at: datetime) -> dict[str, object]:
         "status": "active",
         "date": format_instant(built_at),
         "kind": "instance",
-        "implementation": {"description": "afterdose takes MedicationAdministration events"},
+        "implementation": {"description": "afterdose takes doses, and the orders, visits and people around them"},
         "fhirVersion": "4.0.1",
         "format": [FHIR_JSON],
         "rest": [rest({rule.endpoint for rule in app.url_map.iter_rules()})],
@@ -53,6 +53,8 @@ def rest(endpoints: Collection[str] = ENDPOINTS) -> dict[str, object]:
         "documentation": "Bundles of type collection, history, message, searchset and subscription-notification are "
         "taken like transactions; each entry is answered for itself.",
         "security": {"description": "Every request but this one shows a secret in a header."},
-        "resource": [{"type": administration.TYPE, "interaction": of_type, "updateCreate": True}],
+        "resource": [
+            {"type": type_, "interaction": of_type, "updateCreate": True} for type_ in sorted(accepted.TYPES)
+        ],
         "interaction": [{"code": code} for code in of_system],
     }
