@@ -56,7 +56,7 @@ INTERACTIONS: Mapping[str, frozenset[Interaction]] = MappingProxyType(
         "MedicationAdministration": _LOOK,
         "MedicationRequest": _LOOK,
         "Observation": _FIND,
-        "Patient": _READ,
+        "Patient": _LOOK,
         "PractitionerRole": _READ,
         "Provenance": _ADD,
         "ServiceRequest": _KEEP,

@@ -20,7 +20,7 @@ from afterdose.fhir import administration, strict_json
 from afterdose.fhir.decode import decode_context, references_of
 from afterdose.fhir.effective import effective
 from afterdose.fhir.elements import JsonObject, codings, member, members, reference, text
-from afterdose.fhir.references import is_id, patient_id
+from afterdose.fhir.references import contained, is_id, patient_id
 
 _MOST_MEMBERS = 2_000_000
 """A file may be a whole export; what arrives over the network has a smaller limit."""
@@ -108,7 +108,9 @@ class Pool:
         """What hangs on an administration; of the body weights the latest that was measured by ``until``."""
         related = references_of(dose)
         request = self.find(related.request, "MedicationRequest", "ServiceRequest")
-        encounter = self.find(related.encounter, "Encounter")
+        encounter = self.find(related.encounter, "Encounter") or contained(
+            dose, reference(dose, "encounter") or reference(dose, "context")
+        )
         subject = patient_id(administration.envelope(dose).subject, base_url="")
         places = [
             *(reference(stay, "location") for stay in members(encounter, "location")),

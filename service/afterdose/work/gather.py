@@ -20,9 +20,11 @@ from afterdose.fhir.decode import decode_dose
 from afterdose.fhir.effective import effective
 from afterdose.fhir.medication import drug_of
 from afterdose.fhir.references import patient_id
+from afterdose.fhir.v2.translate import is_translated
 from afterdose.store.rows import Arrival, Claim, Fact
 from afterdose.store.store import Store
 from afterdose.work.coming import coming
+from afterdose.work.patients import Patients, finding, is_finding, is_nobody, with_patient
 from afterdose.work.related import Related, Resource, Source, parsed
 from afterdose.work.surroundings import Surroundings
 
@@ -75,7 +77,8 @@ class Gatherer:
         named = {key.source for key in history} | {fact.source for fact in others}
         related = {name: self._related(name, others, claim, hold) for name in sorted(named)}
         case = _Case(claim, hold, related)
-        doses = tuple(self._dose(case, key, history[key]) for key in sorted(history))
+        found = (self._dose(case, key, history[key]) for key in sorted(history))
+        doses = tuple(dose for dose in found if dose is not None)
         planned = tuple(dose for one in related.values() for dose in coming(one, claim.patient, self._codes))
         return Gathered(doses=doses, planned=planned, others=others)
 
@@ -89,19 +92,20 @@ class Gatherer:
             clock=self._surroundings.clock,
         )
 
-    def _dose(self, case: _Case, key: DoseKey, facts: Sequence[Fact]) -> Dose:
+    def _dose(self, case: _Case, key: DoseKey, history: Sequence[Fact]) -> Dose | None:
+        """The dose; None where its patient was found, so that it is no more the business of nobody's."""
         source = self._sources[key.source]
         problems: list[Reason] = []
-        if source.client is not None and facts[-1].via != "read" and self._concerns_us(case, facts):
+        facts: Sequence[Fact] = [fact for fact in history if not is_finding(fact)]
+        readable = source.client is not None and not is_translated(key.id)
+        if source.client is not None and readable and facts[-1].via != "read" and self._concerns_us(case, facts):
             try:
                 facts = self._read_again(case, key, source.client, facts)
             except EhrRefused:
                 problems.append(Reason.SOURCE_UNREADABLE)
         versions = [_version(fact) for fact in facts]
         counts = facts[_place(newest(versions), versions)]
-        named = {fact.patient for fact in facts if fact.patient is not None}
-        if len(named) > 1:
-            problems.append(Reason.PATIENT_CHANGED)
+        named = {fact.patient for fact in (*history, *facts) if fact.patient is not None}
         if is_tie(versions):
             problems.append(Reason.VERSIONS_TIE)
         shown = counts if counts.interaction == "upsert" else _last_whole(facts)
@@ -109,6 +113,16 @@ class Gatherer:
             resource: Resource = {"status": "entered-in-error"}
         else:
             resource = case.resource(shown)
+            found = self._patient(case, source, resource, facts)
+            if found is not None:
+                resource = with_patient(resource, found)
+                if found not in named:
+                    self._store.facts.record_read(case.claim, finding(shown, found))
+                    named.add(found)
+                if is_nobody(case.claim):
+                    return None
+        if len(named) > 1:
+            problems.append(Reason.PATIENT_CHANGED)
         dose = self._decode(case, source, key, resource, facts)
         return replace(
             dose,
@@ -138,6 +152,13 @@ class Gatherer:
         since = max(fact.received_at for fact in facts)
         related = case.related[source.name]
         return self._surroundings.dose(resource, decode, related, target=case.claim.target, since=since)
+
+    def _patient(self, case: _Case, source: Source, resource: Resource, facts: Sequence[Fact]) -> str | None:
+        """The patient whom the EHR knows by the number that the sender gave, where it gave nothing else."""
+        if source.client is None or envelope(resource).subject is not None or not self._concerns_us(case, facts):
+            return None
+        patients = Patients(self._store.readings, self._surroundings.clock)
+        return patients.id_of(resource, source.name, source.client, case.claim, case.hold)
 
     def _concerns_us(self, case: _Case, facts: Sequence[Fact]) -> bool:
         """Whether any version may be ketamine or esketamine; nothing else is ever read back."""
