@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from stories import begin
-from ward import OPEN_APPOINTMENTS, OPEN_PLANS, Ward
+from ward import OPEN_APPOINTMENTS, OPEN_PLANS, OURS, Ward
 
 from afterdose.sandbox import Behaviour, faults
 from afterdose.sandbox.faults import Fault, LoggedRequest
@@ -135,7 +135,7 @@ def asked_first(requests: list[LoggedRequest], write: Write) -> None:
 
 def once(ward: Ward) -> None:
     """Nothing was made more than once, not even for a moment; each dose session has one open visit."""
-    for type_ in ("CarePlan", "Appointment", "Task", "Provenance"):
+    for type_ in (*OURS, "Provenance"):
         first_versions = [version for version in ward.ehr.history(type_) if version.number == 1]
         marks = [_mark(version.copy()) for version in first_versions]
         assert len(marks) == len(set(marks)), f"{type_} was made twice"

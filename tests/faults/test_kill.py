@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import requests
-from ward import OPEN_APPOINTMENTS, OPEN_PLANS, dose
+from ward import OPEN_APPOINTMENTS, OPEN_PLANS, OURS, dose
 
 from afterdose.sandbox import Behaviour, SandboxEHR
 from afterdose.sandbox.faults import Answer, Fault, Pause, Serve
@@ -140,7 +140,7 @@ def wrongs(ehr: SandboxEHR, store: Store, patients: list[Patient], acknowledged:
     ]
     found += [f"{id_} has no outcome" for id_ in acknowledged if store.outcomes.find("ehr", id_) is None]
     found += [f"{row.patient} is parked: {row.parked}" for row in store.agenda.parked()]
-    for type_ in ("CarePlan", "Appointment", "Task"):
+    for type_ in OURS:
         names = Counter(one["identifier"][0]["value"] for one in ehr.all(type_))
         found += [f"{count} of {type_} {name}" for name, count in names.items() if count > 1]
     for patient in patients:

@@ -50,7 +50,8 @@ def end_of(told: list[tuple[Resource, bool]]) -> tuple[list[Any], int]:
             ward.clock.advance(timedelta(minutes=1))
         ward.settle()
         ward.check()
-        opens = [one for one in ward.end_state() if one["status"] in OPEN_PLANS | OPEN_APPOINTMENTS]
+        mine = [one for one in ward.end_state() if one["resourceType"] in ("CarePlan", "Appointment")]
+        opens = [one for one in mine if one["status"] in OPEN_PLANS | OPEN_APPOINTMENTS]
         return opens, len(ward.appointments())
 
 

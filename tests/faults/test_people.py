@@ -85,8 +85,8 @@ def test_a_visit_booked_at_that_moment_stays_as_it_was_booked(
         (visit,) = ward.appointments()
         assert visit["status"] == "booked"
         assert visit["start"] == (ENDED + timedelta(hours=30)).isoformat()
-        (task,) = ward.ehr.all("Task")
-        assert task["focus"]["reference"] == f"Appointment/{visit['id']}"
+        focused = [task["focus"]["reference"] for task in ward.ehr.all("Task") if "focus" in task]
+        assert focused.count(f"Appointment/{visit['id']}") == 1
 
 
 def test_a_proposal_cancelled_at_that_moment_stays_cancelled(habit: tuple[Behaviour, str, str], tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ Resource = dict[str, Any]
 TOKEN = "sender-" + "5" * 57
 PATIENT = "p-1"
 MONDAY = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
+OURS = ("CarePlan", "Appointment", "Task", "ServiceRequest", "Goal")
 OPEN_PLANS = frozenset({"draft", "active", "on-hold"})
 OPEN_APPOINTMENTS = frozenset({"proposed", "pending", "booked", "arrived", "waitlist"})
 SETTINGS = """
@@ -159,18 +160,18 @@ class Ward:
     def end_state(self) -> list[Any]:
         """What stands in the EHR without what differs from run to run: ids, versions, who was created first."""
         shown = {
-            f"{type_}/{one['id']}": f"{type_}-{one['status']}-{one.get('requestedPeriod', '')}"
-            for type_ in ("CarePlan", "Appointment", "Task")
+            f"{type_}/{one['id']}": f"{type_}-{one.get('status')}-{one.get('requestedPeriod', '')}"
+            for type_ in OURS
             for one in self.ehr.all(type_)
         }
-        ours = (one for type_ in ("CarePlan", "Appointment", "Task") for one in self.ehr.all(type_))
+        ours = (one for type_ in OURS for one in self.ehr.all(type_))
         return sorted((_renamed(one, shown) for one in ours), key=lambda one: json.dumps(one, sort_keys=True))
 
     def check(self) -> None:
         """What holds after every story, whatever went wrong in it."""
         assert self.store.agenda.parked() == []
         assert self.ehr.faults_left == 0, "the fault was never met"
-        for type_ in ("CarePlan", "Appointment", "Task"):
+        for type_ in OURS:
             names = [one["identifier"][0]["value"] for one in self.ehr.all(type_)]
             assert len(names) == len(set(names)), f"doubles of {type_}"
         assert len(self.plans(*OPEN_PLANS)) <= 1
@@ -181,7 +182,9 @@ class Ward:
         assert len(founded) == len(set(founded)), "two open Appointments for one dose session"
         open_ones = {f"Appointment/{one['id']}" for one in self.appointments(*OPEN_APPOINTMENTS)}
         for plan in self.plans(*OPEN_PLANS):
-            assert {entry["reference"]["reference"] for entry in plan.get("activity", [])} == open_ones
+            named = {entry["reference"]["reference"] for entry in plan.get("activity", [])}
+            assert {one for one in named if one.startswith("Appointment/")} == open_ones
+            assert all(self.ehr.get(*one.split("/")) for one in named), "the plan names what is not there"
         for row in self.store.ledger.load("ehr", PATIENT):
             assert row.attempts == 0, f"{row.key.kind} has no sure end"
             stands = self.ehr.get(row.resource_type, row.ehr_id) if row.ehr_id else None

@@ -140,7 +140,9 @@ def _merge_list(wanted: list[Any], there: list[Any], before: list[list[str]]) ->
     for entry in wanted:
         mark = fingerprint(entry)
         returned = returned_of.get(mark)
-        if returned is None and mark not in entry_of:
+        if returned is None and mark in ours_there:  # written under another reference: inside a transaction
+            to_place.append((mark, entry_of[mark]))
+        elif returned is None and mark not in entry_of:
             to_place.append((mark, entry))
         elif returned is not None and returned in ours_there:
             to_place.append((mark, entry_of[returned]))
