@@ -242,8 +242,10 @@ def after_writing(snapshot: Snapshot, care: Care) -> Snapshot:
     rows = dict(snapshot.known.artifacts)
     ended = (PlanStatus.REVOKED, PlanStatus.ENTERED_IN_ERROR)
     writes = [(plan.key, plan.status in ended) for plan in care.plans]
-    writes += [(one.key, one.cancelled) for one in care.appointments if not one.hold]
+    writes += [(one.key, one.cancelled) for one in (*care.appointments, *care.preparations) if not one.hold]
     writes += [(one.key, one.cancelled) for one in care.tasks]
+    writes += [(one.key, one.ended) for one in care.goals]
+    writes += [(one.key, one.cancelled) for one in care.activities if not one.hold and not one.waits]
     for key, gone in writes:
         standing = Standing.WITHDRAWN if gone else Standing.WRITTEN
         rows[key] = replace(rows.get(key, KnownArtifact(key=key, standing=standing)), standing=standing)

@@ -5,6 +5,7 @@ changes is that a course which has gone quiet is completed.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from afterdose.core.care import (
     PlanStatus,
     ReviewItem,
     Snapshot,
+    Standing,
 )
 from afterdose.core.cases import rules_at
 from afterdose.core.desk import Desk, doses_of, labels_of, why_not
@@ -28,6 +30,8 @@ from afterdose.core.reasons import Outcome
 from afterdose.core.standing import is_theirs
 
 _PLANNED = frozenset({Outcome.PLANNED, Outcome.UNMET})
+_PLAN_OVER = frozenset({"completed", "revoked"})
+_UNDECIDED = frozenset({Outcome.REVIEW, Outcome.WAITING})
 
 
 def appointments(desk: Desk) -> list[DesiredAppointment]:
@@ -64,8 +68,13 @@ def reviews(desk: Desk) -> list[ReviewItem]:
     ]
 
 
-def plans(desk: Desk, wanted: Sequence[DesiredAppointment], now: datetime) -> list[DesiredPlan]:
-    """One plan for each course that has something to plan, and the end of those that have nothing left."""
+def plans(
+    desk: Desk, wanted: Sequence[DesiredAppointment], before: Sequence[DesiredPlan], now: datetime
+) -> list[DesiredPlan]:
+    """One plan for each course that has something to plan, and the end of those that have nothing left.
+
+    ``before``: the plans of courses that have not begun; a plan after a gap replaces the one before the gap.
+    """
     by_course: dict[UUID, list[DoseVerdict]] = {}
     for verdict in desk.judged.verdicts:
         if verdict.course_id is not None:
@@ -74,11 +83,12 @@ def plans(desk: Desk, wanted: Sequence[DesiredAppointment], now: datetime) -> li
     found = [
         plan for course, verdicts in by_course.items() if (plan := _plan(course, verdicts, kept, desk, now)) is not None
     ]
-    planned = {plan.key.subject for plan in found}
+    found = [_after_gap(plan, found, desk) for plan in found]
+    planned = {plan.key.subject for plan in (*found, *before)}
     for row in desk.standings.still_open(ArtifactKind.CARE_PLAN):
         if row.key.subject not in planned and (ended := _ended(row, by_course, desk)) is not None:
             found.append(ended)
-    return found
+    return [*found, *before]
 
 
 def quiet_from(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> datetime | None:
@@ -161,6 +171,27 @@ def _therapist_present(verdict: DoseVerdict, snapshot: Snapshot) -> bool | None:
     return True if present else snapshot.clinic.therapist_present
 
 
+def _after_gap(plan: DesiredPlan, others: Sequence[DesiredPlan], desk: Desk) -> DesiredPlan:
+    """The plan, said to replace the plan of the course of the same family before it, if there is one."""
+    if plan.replaces is not None:
+        return plan
+    earlier = [one for one in others if one.family is plan.family and one.period_start < plan.period_start]
+    if earlier:
+        return replace(plan, replaces=max(earlier, key=lambda one: (one.period_start, one.key)).key)
+    starts = {one.course_id: one.start for one in desk.judged.verdicts if one.start and one.family is plan.family}
+    ended = [
+        row.key
+        for row in desk.snapshot.known.artifacts.values()
+        if row.key.kind is ArtifactKind.CARE_PLAN
+        and row.standing is Standing.REMOVED_BY_PERSON
+        and row.reference is not None
+        and row.ehr_status in _PLAN_OVER
+        and row.key.subject in starts
+        and starts[row.key.subject] < plan.period_start
+    ]
+    return replace(plan, replaces=max(ended, key=lambda key: (starts[key.subject], key))) if ended else plan
+
+
 def _replaced(course: UUID, desk: Desk) -> ArtifactKey | None:
     former = [one for one, into in desk.judged.merged.items() if into == course]
     rows = [row for row in desk.standings.still_open(ArtifactKind.CARE_PLAN) if row.key.subject in former]
@@ -170,12 +201,16 @@ def _replaced(course: UUID, desk: Desk) -> ArtifactKey | None:
 def _ended(row: KnownArtifact, by_course: Mapping[UUID, Sequence[DoseVerdict]], desk: Desk) -> DesiredPlan | None:
     """The end of a plan that has no dose left: entered in error when it was never active, else revoked.
 
-    None while one of its dose sessions is held, or when nothing is known of its doses any more.
+    None while one of its dose sessions is held, while the first dose of an ordered course is not decided, or when
+    nothing is known of its doses any more.
     """
     subject = row.key.subject
     former = {key for key, member in desk.snapshot.known.memberships.items() if member.course_id == subject}
     doses = [dose for dose in desk.snapshot.doses if dose.key in former]
     left = list(by_course.get(subject, ()))
+    ordered = any(desk.judged.memberships[one.order.key].course_id == subject for one in desk.judged.orders)
+    if ordered and any(verdict.outcome in _UNDECIDED for verdict in left):
+        return None
     if not doses or any(verdict.session_id in desk.judged.held for verdict in left):
         return None
     family = next((dose.drug.family for dose in doses if dose.drug.family), min(desk.snapshot.protocols))

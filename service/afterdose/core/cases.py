@@ -112,11 +112,13 @@ class Announced:
 class Identified:
     """Everything with its ids: the cases, the courses that are only announced, and where each order belongs.
 
+    ``upcoming``: all standing orders that are clearly psychiatric.
     ``merged``: ids of dose sessions and of courses that went up in another, with that other's id.
     """
 
     cases: list[Case]
     announced: tuple[Announced, ...] = ()
+    upcoming: tuple[Upcoming, ...] = ()
     orders: Mapping[DoseKey, Membership] = field(default_factory=dict)
     merged: Mapping[UUID, UUID] = field(default_factory=dict)
 
@@ -176,6 +178,7 @@ def identified(cases: Sequence[Case], snapshot: Snapshot) -> Identified:
         announced=tuple(
             Announced(course_id=of_orders[group[0].order.key].course_id, orders=tuple(group)) for group in alone
         ),
+        upcoming=orders,
         orders=of_orders,
         merged=merged,
     )

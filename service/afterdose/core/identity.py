@@ -22,6 +22,16 @@ def course_id(founder: DoseKey, turn: int = 0) -> UUID:
     return _founded("course", founder, turn)
 
 
+def preparation_id(course: UUID, number: int) -> UUID:
+    """The id of the ``number``-th preparation visit of a course."""
+    return uuid5(_NAMESPACE, f"preparation|{course}|{number}")
+
+
+def planned_dose_id(order: DoseKey, number: int) -> UUID:
+    """The id of the ``number``-th dose that an order announces."""
+    return uuid5(_NAMESPACE, f"planned-dose|{order.source}|{order.id}|{number}")
+
+
 def artifact_id(key: ArtifactKey) -> UUID:
     """The value of the identifier that an artifact carries in the EHR."""
     return uuid5(_NAMESPACE, f"{key.kind}|{key.subject}|{key.generation}")

@@ -2,7 +2,8 @@
 
 ``decide`` is a pure function of the snapshot. It may be asked again at any time and gives the same
 desired artifacts as long as facts, calendar and people's edits are the same (decision 0008, rule 16); ``now``
-moves only the next look and the completion of a course that has gone quiet.
+moves only the next look, the end of a course that has gone quiet, and the question about a record that was begun
+and never ended.
 """
 
 from collections.abc import Sequence
@@ -10,11 +11,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from afterdose.core.activities import activities, goals, look_for_activation
+from afterdose.core.alarms import alarms, look_for_stuck
 from afterdose.core.artifacts import appointments, plans, quiet_from, reviews
 from afterdose.core.care import ArtifactKind, Care, DesiredActivity, DesiredPlan, DoseVerdict, PlanStatus, Snapshot
 from afterdose.core.cases import rules_at
 from afterdose.core.desk import Desk
 from afterdose.core.looks import next_look
+from afterdose.core.preparation import announced_plans, preparations
+from afterdose.core.preparation import quiet_from as quiet_from_orders
 from afterdose.core.standing import Standings
 from afterdose.core.tasks import tasks
 from afterdose.core.verdicts import judge
@@ -26,9 +30,12 @@ def decide(snapshot: Snapshot, now: datetime) -> Care:
     judged = replace(judged, verdicts=tuple(_with_look(verdict, snapshot, now) for verdict in judged.verdicts))
     desk = Desk(snapshot, judged, Standings(snapshot.known))
     wanted = appointments(desk)
-    course_plans = plans(desk, wanted, now)
+    before = preparations(desk)
+    course_plans = plans(desk, wanted, announced_plans(desk, before, now), now)
     looks = [verdict.wake_up for verdict in judged.verdicts]
     looks += [_ends(plan, judged.verdicts, snapshot) for plan in course_plans]
+    looks += [quiet_from_orders(course, desk) for course in judged.announced]
+    looks += [look_for_stuck(verdict, desk) for verdict in judged.verdicts]
     looks += [look_for_activation(plan, desk, now) for plan in course_plans]
     besides = activities(desk, course_plans)
     return Care(
@@ -37,7 +44,8 @@ def decide(snapshot: Snapshot, now: datetime) -> Care:
         goals=tuple(goals(desk, course_plans)),
         activities=tuple(besides),
         appointments=tuple(wanted),
-        tasks=tuple(tasks(desk)),
+        preparations=tuple(before),
+        tasks=(*tasks(desk), *alarms(desk, now)),
         reviews=tuple(reviews(desk)),
         memberships=judged.memberships,
         wake_up=min((look for look in looks if look is not None and look > now), default=None),

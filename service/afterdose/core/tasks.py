@@ -66,6 +66,8 @@ def _needs_a_person(verdict: DoseVerdict, desk: Desk) -> bool:
     """Whether an unmet session is somebody's work: not when it came too late, nor when a proposal was declined."""
     if is_too_late(verdict) or verdict.session is None or verdict.session_id is None:
         return False
+    if Reason.WEEKLY_IS_ENOUGH in verdict.session.reasons:
+        return False
     declined = verdict.session.reasons == (Reason.CANCELLED_BY_PERSON,)
     return not declined or desk.standings.lost_visit(verdict.session_id) is not None
 

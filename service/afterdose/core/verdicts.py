@@ -19,6 +19,7 @@ from afterdose.core.care import (
 from afterdose.core.cases import Announced, Case, Identified, apart, case_of, identified, marked, rules_of
 from afterdose.core.course import explicit_phase, phase_on, weekly_is_enough
 from afterdose.core.dose import Dose, DoseKey
+from afterdose.core.orders import Upcoming
 from afterdose.core.reasons import Eligibility, Outcome, Reason
 from afterdose.core.session import DoseSession, begins, dose_sessions
 from afterdose.core.slots import Occasion, booked, propose
@@ -38,6 +39,7 @@ class Judged:
     ``held``: dose sessions about which nothing can be decided now; what is written for them stays.
     ``merged``: ids of dose sessions and of courses that went up in another, with that other's id.
     ``doses``: every dose given or to come, by time. ``announced``: courses that have orders and no dose yet.
+    ``orders``: standing orders that are clearly psychiatric.
     """
 
     verdicts: tuple[DoseVerdict, ...]
@@ -46,6 +48,7 @@ class Judged:
     merged: Mapping[UUID, UUID]
     doses: tuple[NextDose, ...] = ()
     announced: tuple[Announced, ...] = ()
+    orders: tuple[Upcoming, ...] = ()
 
 
 def judge(snapshot: Snapshot) -> Judged:
@@ -75,6 +78,7 @@ def judge(snapshot: Snapshot) -> Judged:
         merged=merged,
         doses=line.doses,
         announced=found.announced,
+        orders=found.upcoming,
     )
 
 
