@@ -14,7 +14,7 @@ MOST_LINES = 320
 # Lengths of time in work/ that are about machines, not about patients.
 TECHNICAL = {
     "work/retry.py": {"FIRST_WAIT", "LONGEST_WAIT", "GIVE_UP_AFTER"},
-    "work/gather.py": {"_PATIENT_KEPT_FOR"},
+    "work/surroundings.py": {"_KEPT_FOR"},
     "work/patients.py": {"KEPT_FOR"},
 }
 TERMINOLOGY = re.compile(r"rxnorm|snomed\.info|loinc\.org", re.IGNORECASE)

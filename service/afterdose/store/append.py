@@ -1,134 +1,27 @@
 """Appending facts and putting their patients on the agenda, in one transaction of the driver itself.
 
 This is the path that a sender waits for, so it bypasses SQLAlchemy: a handful of prepared statements for a group of
-arrivals. What becomes of an arrival is decided once, in :func:`plan`; the functions below it differ only in how a
+arrivals. What becomes of an arrival is decided once, in ``newcomers.plan``; the functions here differ only in how a
 database is asked.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
-from hashlib import blake2b, sha256
-from typing import Any, NamedTuple, TypeVar
+from hashlib import blake2b
+from typing import Any, TypeVar
 
 import psycopg
 
-from afterdose.fhir.administration import TYPE as ADMINISTRATION
+from afterdose.store.newcomers import Latest, NewFact, Resource, concerned_by, plan, resource_of
 from afterdose.store.rows import AgendaEntry, Arrival, Receipt
-from afterdose.store.schema import instant_text, patient_key
+from afterdose.store.schema import instant_text
 
 _T = TypeVar("_T")
 
-Resource = tuple[str, str, str]
-"""Source, resource type and id: what the versions of one resource share."""
-
 ARRIVED = "facts"
 """The reason code of a patient about whom something was received."""
-
-
-@dataclass(slots=True)
-class Latest:
-    """The newest fact of one resource: stored (``seq``) or about to be (``place`` among the plan's new facts).
-
-    ``concerned``: every agenda key that its versions ever stood under.
-    """
-
-    version: str | None
-    content_hash: str
-    interaction: str
-    via: str
-    patient: str | None
-    concerned: set[tuple[str, str]]
-    seq: int = 0
-    place: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewFact:
-    """An arrival to store, with its hash and its patient (a delete has that of the fact before it)."""
-
-    arrival: Arrival
-    content_hash: str
-    patient: str | None
-
-
-class Answer(NamedTuple):
-    """Where the fact of an arrival stands: among the plan's new facts (``place``), else it has its ``seq`` already."""
-
-    place: int | None
-    seq: int
-    duplicate: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to write for a group of arrivals, who is due because of it, and an answer for each arrival."""
-
-    new: list[NewFact]
-    due: set[tuple[str, str]]
-    answers: list[Answer]
-
-    def receipts(self, seqs: Sequence[int]) -> list[Receipt]:
-        """One receipt an arrival, given the numbers that the new facts got."""
-        return [Receipt(seq if place is None else seqs[place], duplicate) for place, seq, duplicate in self.answers]
-
-
-def plan(arrivals: Iterable[Arrival], latest: Mapping[Resource, Latest]) -> Plan:
-    """Decide which arrivals are new facts. An arrival repeats only the latest fact of its id: A, B, A is three.
-
-    A re-read is authoritative, so it is stored once even where it equals what was pushed. Everyone whom any version
-    of a new fact's resource named is due.
-    """
-    known = dict(latest)
-    new: list[NewFact] = []
-    due: set[tuple[str, str]] = set()
-    answers: list[Answer] = []
-    for arrival in arrivals:
-        resource = _resource(arrival)
-        content_hash = sha256(arrival.raw).hexdigest()
-        before = known.get(resource)
-        if before is not None and _repeats(arrival, content_hash, before):
-            answers.append(Answer(before.place, before.seq, duplicate=True))
-            continue
-        newest = _after(arrival, content_hash, before, len(new))
-        known[resource] = newest
-        answers.append(Answer(newest.place, newest.seq, duplicate=False))
-        new.append(NewFact(arrival, content_hash, newest.patient))
-        due |= newest.concerned
-    return Plan(new, due, answers)
-
-
-def _resource(arrival: Arrival) -> Resource:
-    return arrival.source, arrival.resource_type, arrival.resource_id
-
-
-def _repeats(arrival: Arrival, content_hash: str, latest: Latest) -> bool:
-    return (
-        arrival.version == latest.version
-        and content_hash == latest.content_hash
-        and arrival.interaction == latest.interaction
-        and (arrival.via != "read" or latest.via == "read")
-    )
-
-
-def _after(arrival: Arrival, content_hash: str, before: Latest | None, place: int) -> Latest:
-    patient = arrival.patient
-    if before is not None and patient is None and arrival.interaction == "delete":
-        patient = before.patient
-    concerned = _concerned(_resource(arrival), [(arrival.target, patient)]) | (before.concerned if before else set())
-    return Latest(arrival.version, content_hash, arrival.interaction, arrival.via, patient, concerned, place=place)
-
-
-def _concerned(resource: Resource, named: Iterable[Sequence[Any]]) -> set[tuple[str, str]]:
-    """The agenda keys of (target, patient) pairs; only a dose of nobody known has a key of its own."""
-    source, type_, id_ = resource
-    return {
-        (target, patient_key(patient, source, id_))
-        for target, patient in named
-        if patient is not None or type_ == ADMINISTRATION
-    }
 
 
 # --- SQLite: one statement a step for the whole group too, because the driver hands Python's lock round at each
@@ -204,7 +97,7 @@ def put_sqlite(connection: sqlite3.Connection, entries: Iterable[AgendaEntry]) -
 
 def _latest_sqlite(connection: sqlite3.Connection, arrivals: Iterable[Arrival]) -> dict[Resource, Latest]:
     found: dict[Resource, Latest] = {}
-    for resources in _parts(list({_resource(arrival) for arrival in arrivals})):
+    for resources in _parts(list({resource_of(arrival) for arrival in arrivals})):
         for source, type_, id_, *row in _execute(connection, _LATEST, resources).fetchall():
             resource = (source, type_, id_)
             found[resource] = _latest(resource, row, connection.execute(_NAMED, resource).fetchall())
@@ -230,13 +123,13 @@ def _parts(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
 def _row(fact: NewFact, moment: str) -> tuple[object, ...]:
     a = fact.arrival
     last_updated = instant_text(a.last_updated) if a.last_updated is not None else None
-    head = (*_resource(a), a.target, fact.patient, a.interaction, a.via, a.version)
+    head = (*resource_of(a), a.target, fact.patient, a.interaction, a.via, a.version)
     return (*head, last_updated, fact.content_hash, moment, a.raw)
 
 
 def _latest(resource: Resource, row: Sequence[Any], named: Iterable[Sequence[Any]]) -> Latest:
     seq, version, content_hash, interaction, via, patient = row
-    return Latest(version, content_hash, interaction, via, patient, _concerned(resource, named), seq=seq)
+    return Latest(version, content_hash, interaction, via, patient, concerned_by(resource, named), seq=seq)
 
 
 # --- PostgreSQL: one statement a step for the whole group, because each costs a round trip
@@ -303,7 +196,7 @@ def put_postgres(connection: psycopg.Connection[Any], entries: Iterable[AgendaEn
 
 def _latest_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> dict[Resource, Latest]:
     found: dict[Resource, Latest] = {}
-    for resources in _parts(list({_resource(arrival) for arrival in arrivals})):
+    for resources in _parts(list({resource_of(arrival) for arrival in arrivals})):
         for source, type_, id_, *row, named in _execute_postgres(connection, _PG_LATEST, resources).fetchall():
             resource = (source, type_, id_)
             found[resource] = _latest(resource, row, named)
@@ -319,10 +212,10 @@ def _execute_postgres(
 
 def _row_postgres(fact: NewFact, now: datetime) -> tuple[object, ...]:
     a = fact.arrival
-    head = (*_resource(a), a.target, fact.patient, a.interaction, a.via, a.version)
+    head = (*resource_of(a), a.target, fact.patient, a.interaction, a.via, a.version)
     return (*head, a.last_updated, fact.content_hash, now, a.raw)
 
 
 def _lock_number(arrival: Arrival) -> int:
-    digest = blake2b("\0".join(_resource(arrival)).encode(), digest_size=8).digest()
+    digest = blake2b("\0".join(resource_of(arrival)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)

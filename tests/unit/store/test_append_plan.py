@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from afterdose.store.append import Latest, Resource, plan
+from afterdose.store.newcomers import Latest, Resource, plan
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.store.schema import instant_of, instant_text, patient_key
 

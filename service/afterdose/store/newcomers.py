@@ -1,0 +1,118 @@
+"""Which arrivals are new facts, and who is due because of them. Pure; ``append`` asks the database and writes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from afterdose.fhir.administration import TYPE as ADMINISTRATION
+from afterdose.store.rows import Arrival, Receipt
+from afterdose.store.schema import patient_key
+
+Resource = tuple[str, str, str]
+"""Source, resource type and id: what the versions of one resource share."""
+
+
+@dataclass(slots=True)
+class Latest:
+    """The newest fact of one resource: stored (``seq``) or about to be (``place`` among the plan's new facts).
+
+    ``concerned``: every agenda key that its versions ever stood under.
+    """
+
+    version: str | None
+    content_hash: str
+    interaction: str
+    via: str
+    patient: str | None
+    concerned: set[tuple[str, str]]
+    seq: int = 0
+    place: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewFact:
+    """An arrival to store, with its hash and its patient (a delete has that of the fact before it)."""
+
+    arrival: Arrival
+    content_hash: str
+    patient: str | None
+
+
+class Answer(NamedTuple):
+    """Where the fact of an arrival stands: among the plan's new facts (``place``), else it has its ``seq`` already."""
+
+    place: int | None
+    seq: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to write for a group of arrivals, who is due because of it, and an answer for each arrival."""
+
+    new: list[NewFact]
+    due: set[tuple[str, str]]
+    answers: list[Answer]
+
+    def receipts(self, seqs: Sequence[int]) -> list[Receipt]:
+        """One receipt an arrival, given the numbers that the new facts got."""
+        return [Receipt(seq if place is None else seqs[place], duplicate) for place, seq, duplicate in self.answers]
+
+
+def plan(arrivals: Iterable[Arrival], latest: Mapping[Resource, Latest]) -> Plan:
+    """Decide which arrivals are new facts. An arrival repeats only the latest fact of its id: A, B, A is three.
+
+    A re-read is authoritative, so it is stored once even where it equals what was pushed. Everyone whom any version
+    of a new fact's resource named is due.
+    """
+    known = dict(latest)
+    new: list[NewFact] = []
+    due: set[tuple[str, str]] = set()
+    answers: list[Answer] = []
+    for arrival in arrivals:
+        resource = resource_of(arrival)
+        content_hash = sha256(arrival.raw).hexdigest()
+        before = known.get(resource)
+        if before is not None and _repeats(arrival, content_hash, before):
+            answers.append(Answer(before.place, before.seq, duplicate=True))
+            continue
+        newest = _after(arrival, content_hash, before, len(new))
+        known[resource] = newest
+        answers.append(Answer(newest.place, newest.seq, duplicate=False))
+        new.append(NewFact(arrival, content_hash, newest.patient))
+        due |= newest.concerned
+    return Plan(new, due, answers)
+
+
+def resource_of(arrival: Arrival) -> Resource:
+    return arrival.source, arrival.resource_type, arrival.resource_id
+
+
+def _repeats(arrival: Arrival, content_hash: str, latest: Latest) -> bool:
+    return (
+        arrival.version == latest.version
+        and content_hash == latest.content_hash
+        and arrival.interaction == latest.interaction
+        and (arrival.via != "read" or latest.via == "read")
+    )
+
+
+def _after(arrival: Arrival, content_hash: str, before: Latest | None, place: int) -> Latest:
+    patient = arrival.patient
+    if before is not None and patient is None and arrival.interaction == "delete":
+        patient = before.patient
+    concerned = concerned_by(resource_of(arrival), [(arrival.target, patient)]) | (
+        before.concerned if before else set()
+    )
+    return Latest(arrival.version, content_hash, arrival.interaction, arrival.via, patient, concerned, place=place)
+
+
+def concerned_by(resource: Resource, named: Iterable[Sequence[Any]]) -> set[tuple[str, str]]:
+    """The agenda keys of (target, patient) pairs; only a dose of nobody known has a key of its own."""
+    source, type_, id_ = resource
+    return {
+        (target, patient_key(patient, source, id_))
+        for target, patient in named
+        if patient is not None or type_ == ADMINISTRATION
+    }
