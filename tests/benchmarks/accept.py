@@ -124,7 +124,7 @@ def serving(row: Row) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    environment = os.environ | dict(row.environment) | {"PYTHONPATH": str(HERE), "PATH": _programs()}
+    environment = os.environ | dict(row.environment) | {"PYTHONPATH": _modules(), "PATH": _programs()}
     if row.server == "granian":
         command = ["granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), "--no-ws"]
         command += ["--workers", str(PROCESSES), "--blocking-threads", str(THREADS), "--log-level", "error"]
@@ -189,6 +189,10 @@ def main() -> None:
 
 def _programs() -> str:
     return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+
+
+def _modules() -> str:
+    return os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
