@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from afterdose.content.content import Content, load_content
+from afterdose.core.activities import BESIDES
 from afterdose.core.care import ArtifactKind, Care, DoseVerdict, Known, PlanStatus, Snapshot, Standing
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose, DoseKey, PlannedDose
@@ -72,8 +73,12 @@ def _arrived(event: Mapping[str, Any], case: Path, doses: Mapping[DoseKey, Dose]
 
 
 def _staff_did(event: Mapping[str, Any], snapshot: Snapshot) -> Snapshot:
-    """People booked or cancelled the visit after a dose, or ended the plan."""
+    """People booked or cancelled the visit after a dose, or activated the plan."""
     rows = dict(snapshot.known.artifacts)
+    if event["staff"] == "activated the plan":
+        plans = {key: row for key, row in rows.items() if key.kind is ArtifactKind.CARE_PLAN}
+        rows |= {key: replace(row, was_active=True, ehr_status="active") for key, row in plans.items()}
+        return replace(snapshot, known=Known(memberships=snapshot.known.memberships, artifacts=rows))
     for key, row in rows.items():
         if key.kind is not ArtifactKind.APPOINTMENT or key.subject != dose_session_id(DoseKey("ehr", event["dose"])):
             continue
@@ -138,6 +143,8 @@ def _ehr_told(snapshot: Snapshot, care: Care) -> list[str]:
     statuses = {plan.key: str(plan.status) for plan in care.plans}
     told = []
     for key, row in snapshot.known.artifacts.items():
+        if key.kind in BESIDES:
+            continue
         if key.kind is ArtifactKind.CARE_PLAN:
             ended = PlanStatus.REVOKED if row.was_active else PlanStatus.ENTERED_IN_ERROR
             told.append(f"care plan: {ended if row.standing is Standing.WITHDRAWN else statuses[key]}")
@@ -149,10 +156,25 @@ def _ehr_told(snapshot: Snapshot, care: Care) -> list[str]:
     return sorted(told)
 
 
+def _asked_told(care: Care, clinic: Clinic) -> list[str]:
+    """What belongs to the plans besides the sessions, in words: from when, until when."""
+    told = []
+    for one in care.activities:
+        if one.cancelled or one.hold or one.waits:
+            continue
+        said = f"{one.key.kind}, {'patient' if one.for_patient else 'staff'}"
+        said += f", from {_local(one.starts, clinic)}" if one.starts else ""
+        said += f", by {_local(one.due, clinic)}" if one.due else ""
+        told.append(said + (" (assumed)" if one.due_assumed else ""))
+    return told
+
+
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_the_story_ends_as_expected(case: Path) -> None:
     snapshot, care = run(case)
     expected = tomllib.loads((case / "expected.toml").read_text())
+    if "asked" in expected:
+        assert _asked_told(care, snapshot.clinic) == expected.pop("asked")
     assert {
         "in_the_ehr": _ehr_told(snapshot, care),
         "dose": [_dose_told(verdict, snapshot.clinic) for verdict in care.verdicts],

@@ -32,12 +32,16 @@ from afterdose.core.window import NextDose, next_after
 
 OPTIONAL = (ArtifactKind.COGNITIVE_WORK, ArtifactKind.SOMATIC_WORK, ArtifactKind.ART_WORK)
 """Ways of working that are proposed by stated preference only."""
-ACTIVITIES = (
+OF_PATIENT = (
     ArtifactKind.JOURNALING,
     ArtifactKind.MINDFULNESS,
-    ArtifactKind.ACTIVATION,
     ArtifactKind.SLEEP,
+    ArtifactKind.ACTIVATION,
     ArtifactKind.COMMITMENTS,
+)
+"""What the patient is asked to do."""
+ACTIVITIES = (
+    *OF_PATIENT,
     ArtifactKind.COMMITMENTS_REMINDER,
     ArtifactKind.OUTCOME_CHECK,
     ArtifactKind.LATER_OUTCOME_CHECK,
@@ -99,7 +103,11 @@ def activities(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredActivity
     for plan in plans:
         course = _course(plan, desk)
         if course is not None:
-            wanted += [one for one in _wished(course, desk) if _is_wanted(one, course, desk)]
+            wanted += [
+                replace(one, waits=one.waits or _not_begun(one, course, desk))
+                for one in _wished(course, desk)
+                if _is_wanted(one, desk)
+            ]
     keys = {one.key for one in wanted}
     named = {plan.key.subject: plan for plan in plans}
     for row in sorted(desk.snapshot.known.artifacts.values(), key=lambda row: row.key):
@@ -108,7 +116,10 @@ def activities(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredActivity
             of = named.get(course_id)
             family = of.family if of is not None else min(desk.snapshot.protocols)
             one = DesiredActivity(
-                key=row.key, course=desk.standings.key(ArtifactKind.CARE_PLAN, course_id), family=family
+                key=row.key,
+                course=desk.standings.key(ArtifactKind.CARE_PLAN, course_id),
+                family=family,
+                for_patient=row.key.kind in OF_PATIENT,
             )
             if _is_kept(row, course_id, desk):
                 wanted.append(replace(one, hold=True))
@@ -238,7 +249,8 @@ def _of_course(course: _Course, desk: Desk) -> Iterator[DesiredActivity]:
         if kind in desk.snapshot.preferred:
             yield _of_plan(kind, course, desk)
     if desk.snapshot.crisis_plan_on_file is False:
-        yield replace(_of_plan(ArtifactKind.CRISIS_PLAN, course, desk), due=anchor + course.rules.opens_after)
+        due = max(anchor, heard) + course.rules.opens_after
+        yield replace(_of_plan(ArtifactKind.CRISIS_PLAN, course, desk), due=due)
 
 
 def _after_dose(kind: ArtifactKind, course: _Course, desk: Desk) -> DesiredActivity:
@@ -274,18 +286,23 @@ def _days(until: timedelta, course: _Course) -> int | None:
     return None if cut else until // _A_DAY
 
 
-def _is_wanted(one: DesiredActivity, course: _Course, desk: Desk) -> bool:
-    """Whether to have it: people have not ended it, and it is there already or there was time for it."""
-    kind, subject = one.key.kind, one.key.subject
-    if desk.standings.is_tombstone(kind, subject):
+def _is_wanted(one: DesiredActivity, desk: Desk) -> bool:
+    """Whether to have it: people have not ended it, and there was time for it when its dose was heard of.
+
+    What belongs to the whole course is counted from when that was heard of, and wanted for as long as it lasts.
+    """
+    if desk.standings.is_tombstone(one.key.kind, one.key.subject):
         return False
     if one.starts is not None and one.due is not None and one.starts >= one.due:
         return False
-    if desk.standings.is_open(kind, subject):
-        return True
-    if course.plan.key.subject in _held_courses(desk):
-        return False
-    return one.due is None or course.latest.heard_at is None or one.due > course.latest.heard_at
+    heard_at = one.dose.heard_at if one.dose is not None else None
+    return heard_at is None or one.due is None or one.due > heard_at
+
+
+def _not_begun(one: DesiredActivity, course: _Course, desk: Desk) -> bool:
+    """Whether it would be begun while a dose session of its course cannot be decided."""
+    held = course.plan.key.subject in _held_courses(desk)
+    return held and not desk.standings.is_open(one.key.kind, one.key.subject)
 
 
 def _held_courses(desk: Desk) -> frozenset[UUID]:

@@ -199,7 +199,8 @@ class DesiredActivity:
     """Something besides the sessions that belongs to a course, or its end (``cancelled``).
 
     ``dose``: the dose session that it follows; None for what belongs to the whole course. ``due_assumed``:
-    the next dose is not known. ``waits``: for a clinician to activate the plan; till then it is only told of.
+    the next dose is not known. ``waits``: for a clinician to activate the plan, or for a dose that cannot be
+    decided now; till then it is only told of.
     ``hold``: the plan goes on naming it and nothing is written to it.
     """
 

@@ -208,10 +208,10 @@ def _to_do(plan: DesiredPlan, words: Wording) -> Iterator[str]:
     staff = [_asked(one, words) for one in plan.activities if not one.for_patient and not one.hold]
     if staff:
         yield f"<p><b>For staff</b></p>{_list(staff)}"
-    patient = [_asked(one, words) for one in plan.activities if one.for_patient]
+    patient = [_asked(one, words) for one in plan.activities if one.for_patient and not one.hold]
     if patient:
-        waits = any(one.waits for one in plan.activities)
-        heading = "For the patient, once a clinician has activated this plan" if waits else "For the patient"
+        draft = plan.status is PlanStatus.DRAFT
+        heading = "For the patient, once a clinician has activated this plan" if draft else "For the patient"
         yield f"<p><b>{heading}</b></p>{_list(patient)}"
 
 

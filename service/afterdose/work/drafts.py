@@ -120,7 +120,7 @@ def _activity(desired: DesiredActivity, head: Letterhead) -> Draft:
         withdrawn=desired.cancelled,
         build=build,
         optional=True,
-        begin_by=desired.due,
+        begin_by=desired.due if desired.dose is not None else None,
     )
 
 
