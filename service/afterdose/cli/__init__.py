@@ -10,6 +10,7 @@ _COMMANDS = {
     "demo": "demo",
     "explain": "explain",
     "migrate": "serve",
+    "mllp": "mllp",
     "plan": "plan",
     "render-profiles": "render_profiles",
     "run": "serve",

@@ -19,7 +19,8 @@ from afterdose.web.serving import serve as serve_web
 _INSECURE = "AFTERDOSE_INSECURE_DEV"
 
 
-def _options(command: Callable[..., Any]) -> Callable[..., Any]:
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that runs a process."""
     config = click.option(
         "--config",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -31,7 +32,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     return config(insecure(command))
 
 
-def _prepare(config: Path | None, insecure_dev: bool) -> Settings:
+def prepare(config: Path | None, insecure_dev: bool) -> Settings:
     """Load the settings, and leave them where the server processes find them."""
     if config is not None:
         os.environ[CONFIG] = str(config.resolve())
@@ -52,10 +53,10 @@ def _wait_for_the_end() -> None:
 
 
 @click.command()
-@_options
+@options
 def run(config: Path | None, insecure_dev: bool) -> None:
     """Receive events and work on them, in one go; prepares the database first."""
-    settings = _prepare(config, insecure_dev)
+    settings = prepare(config, insecure_dev)
     migrate_store(settings.database)
     with Workshop(settings) as workshop:
         workshop.start()
@@ -63,26 +64,26 @@ def run(config: Path | None, insecure_dev: bool) -> None:
 
 
 @click.command()
-@_options
+@options
 def serve(config: Path | None, insecure_dev: bool) -> None:
     """Receive events only; `afterdose work` does the rest. Needs a migrated database."""
-    serve_web(_prepare(config, insecure_dev))
+    serve_web(prepare(config, insecure_dev))
 
 
 @click.command()
-@_options
+@options
 def work(config: Path | None, insecure_dev: bool) -> None:
     """Work on what was received, until SIGTERM. Needs a migrated database."""
-    with Workshop(_prepare(config, insecure_dev)) as workshop:
+    with Workshop(prepare(config, insecure_dev)) as workshop:
         workshop.start()
         _wait_for_the_end()
 
 
 @click.command()
-@_options
+@options
 def migrate(config: Path | None, insecure_dev: bool) -> None:
     """Bring the database to this program's schema; makes it where there is none."""
-    migrate_store(_prepare(config, insecure_dev).database)
+    migrate_store(prepare(config, insecure_dev).database)
     click.echo("The database is up to date.")
 
 

@@ -2,6 +2,7 @@
 
 from afterdose.settings.example import example_toml
 from afterdose.settings.load import is_loopback, load_settings
+from afterdose.settings.mllp import MllpSettings
 from afterdose.settings.model import (
     LogSettings,
     SenderSecret,
@@ -15,6 +16,7 @@ from afterdose.settings.model import (
 
 __all__ = [
     "LogSettings",
+    "MllpSettings",
     "SenderSecret",
     "Settings",
     "SourceSettings",

@@ -73,6 +73,17 @@ class Facts:
             row = connection.execute(statement).mappings().first()
         return _fact(row) if row is not None else None
 
+    def versions(self, source: str, resource_id: str, resource_type: str = ADMINISTRATION) -> list[Fact]:
+        """All facts of one resource, in order of receipt."""
+        chosen = sa.and_(
+            facts.c.source == source, facts.c.resource_type == resource_type, facts.c.resource_id == resource_id
+        )
+        with self._database.reading() as connection:
+            return [
+                _fact(row)
+                for row in connection.execute(sa.select(facts).where(chosen).order_by(facts.c.seq)).mappings()
+            ]
+
     def record_read(self, claim: Claim, arrival: Arrival) -> Receipt:
         """Store what an authoritative re-read answered (``via="read"``; a delete where the EHR has it no more).
 
