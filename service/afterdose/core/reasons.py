@@ -117,6 +117,8 @@ class Reason(StrEnum):
     BOOKED_VISIT_AFFECTED = "booked-visit-affected"
     SESSIONS_MERGED = "sessions-merged"
     EHR_REFUSED = "ehr-refused"
+    NOT_WRITTEN = "not-written-to-ehr"
+    EHR_KEEPS_OLD = "ehr-keeps-old"
     CONFORMANCE_FAILED = "conformance-failed"
     SOURCE_UNREADABLE = "source-unreadable"
     VERSIONS_TIE = "versions-tie"

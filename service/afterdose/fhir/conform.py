@@ -20,7 +20,18 @@ from afterdose.fhir.profile_rules import ProfileRules, check_profile
 from afterdose.fhir.resource_types import R4_TYPES, WITHOUT_SHAPE
 from afterdose.fhir.shapes import RESOURCE, Field, Shape, primitive_extension, resource_shape, shape_of
 
-CHECKED_TYPES = frozenset({"Appointment", "CarePlan", "Goal", "Provenance", "ServiceRequest", "Task"})
+CHECKED_TYPES = frozenset(
+    {
+        "Appointment",
+        "CarePlan",
+        "Communication",
+        "DocumentReference",
+        "Goal",
+        "Provenance",
+        "ServiceRequest",
+        "Task",
+    }
+)
 
 MAX_DEPTH = 64
 _LONGEST_NAME = 64
@@ -33,7 +44,7 @@ def problems(
     profiles: Mapping[str, ProfileRules] = _NOTHING,
     known: Mapping[str, str] = _NOTHING,
 ) -> tuple[Problem, ...]:
-    """What is wrong with a CarePlan, Appointment, Task, ServiceRequest, Goal or Provenance; empty when nothing is.
+    """What is wrong with a resource of one of ``CHECKED_TYPES``; empty when nothing is.
 
     ``profiles``: rules by profile URL, applied to a resource that claims the URL in ``meta.profile`` and to
     extensions with that URL. ``known``: resource types by ``fullUrl``, for references inside a Bundle.

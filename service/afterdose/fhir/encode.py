@@ -78,7 +78,8 @@ class Letterhead:
 
     ``dose_bases``: source name -> base URL to put before a dose's reference, "" where the source is
     the target itself. ``references``: artifact -> ``Type/id`` or ``urn:uuid:...`` as it can be
-    referred to in the EHR now.
+    referred to in the EHR now. ``plan_type``: what plans are written as, None where they are not. ``sender``: who
+    sends messages, for an EHR that wants a person there; ``attach_messages``: their text is an attachment.
     """
 
     patient: str
@@ -88,6 +89,9 @@ class Letterhead:
     dose_bases: Mapping[str, str]
     references: Mapping[ArtifactKey, str]
     accept_auto: bool = False
+    plan_type: str | None = RESOURCE_TYPE[ArtifactKind.CARE_PLAN]
+    sender: str | None = None
+    attach_messages: bool = False
 
     def dose(self, key: DoseKey) -> Resource:
         """Reference to an administration, absolute where its source is another server."""
@@ -104,7 +108,8 @@ class Letterhead:
 
     def logical(self, key: ArtifactKey) -> Resource:
         """Reference by identifier alone: needs no server id, so artifacts can be written in any order."""
-        return {"type": RESOURCE_TYPE[key.kind], "identifier": self.identifier(key)}
+        type_ = self.plan_type if key.kind is ArtifactKind.CARE_PLAN else RESOURCE_TYPE[key.kind]
+        return ({"type": type_} if type_ else {}) | {"identifier": self.identifier(key)}
 
     def meta(self, *, profile: str | None = None, labels: tuple[Coding, ...] = ()) -> Resource:
         """meta with our profile, the sources' security labels and the label of a device-made resource."""

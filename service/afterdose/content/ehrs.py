@@ -1,0 +1,90 @@
+"""What is known of EHR products beyond what they declare (``mappings/ehrs/*.toml``)."""
+
+from pathlib import Path
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from afterdose.content.locate import choose
+from afterdose.content.schemas import Count, Day, Flag, Strict, load, read_toml, words
+from afterdose.fhir.resource_types import R4_TYPES
+from afterdose.fhir.rungs import Artifact, EhrFacts, TypeFacts, rungs_of
+
+_NEEDS = ("location", "pool", "sender")
+_TEMPLATE = validate.Regexp(
+    r"^(?:[^{}]|\{patient\}|\{since\})+$", error="expected a search value; only {patient} and {since} are filled in"
+)
+
+
+def _texts() -> fields.List[str | None]:
+    return fields.List(words(), load_default=list)
+
+
+class _TypeSchema(Strict):
+    fields_ = fields.List(words(), load_default=None, data_key="fields")
+    single = _texts()
+    values = fields.Dict(keys=words(), values=words(), load_default=dict)
+    longest = fields.Dict(keys=words(), values=Count(), load_default=dict)
+    needs = fields.List(
+        fields.String(validate=validate.OneOf(_NEEDS, error=f"expected one of {', '.join(_NEEDS)}")), load_default=list
+    )
+    updates = Flag(load_default=None)
+    again = Flag(load_default=False)
+    attach = Flag(load_default=False)
+    find = fields.Dict(keys=words(), values=fields.String(validate=_TEMPLATE), load_default=None)
+    mark = words(load_default=None)
+
+    @validates_schema(skip_on_field_errors=True)
+    def _recognised(self, data: dict[str, Any], **kwargs: object) -> None:
+        del kwargs
+        if data["find"] and data["mark"] is None:
+            raise ValidationError("expected the path of a text, because what is found has to be known again", "mark")
+
+
+class _EhrSchema(Strict):
+    title = words(required=True)
+    sources = fields.List(words(), required=True, validate=validate.Length(min=1, error="expected where this is said"))
+    as_of = Day(required=True)
+    rungs = fields.Dict(
+        keys=fields.String(validate=validate.OneOf([*Artifact], error=f"expected one of {', '.join(Artifact)}")),
+        values=words(),
+        load_default=dict,
+    )
+    types = fields.Dict(
+        keys=fields.String(validate=validate.OneOf(sorted(R4_TYPES), error="expected a resource type of FHIR R4")),
+        values=fields.Nested(_TypeSchema),
+        load_default=dict,
+    )
+
+    @validates_schema(skip_on_field_errors=True)
+    def _on_the_ladder(self, data: dict[str, Any], **kwargs: object) -> None:
+        del kwargs
+        for artifact, rung in data["rungs"].items():
+            legal = rungs_of(Artifact(artifact))
+            if rung not in legal:
+                raise ValidationError(f"expected one of {', '.join(legal)}", f"rungs.{artifact}")
+
+
+def read_ehr(name_or_path: str, overlay: Path | None = None) -> EhrFacts:
+    """The facts about a product by the name of its file in ``mappings/ehrs``, or by path.
+
+    Raises BadContent that names file and key.
+    """
+    path = choose("mappings/ehrs", name_or_path, overlay)
+    data = load(_EhrSchema(), path, read_toml(path))
+    return EhrFacts(
+        name=path.stem,
+        title=data["title"],
+        rungs={Artifact(artifact): rung for artifact, rung in data["rungs"].items()},
+        types={type_: _facts(table) for type_, table in data["types"].items()},
+    )
+
+
+def _facts(table: dict[str, Any]) -> TypeFacts:
+    taken = table.pop("fields_")
+    return TypeFacts(
+        fields=frozenset(taken) if taken is not None else None,
+        single=frozenset(table.pop("single")),
+        needs=frozenset(table.pop("needs")),
+        **table,
+    )
