@@ -79,7 +79,7 @@ def plan(
     clinic = content.clinic(clinic_name)
     pool = Pool(_entries(files))
     if next(pool.all("MedicationAdministration"), None) is None:
-        click.echo("The input has no MedicationAdministration, so there is nothing to plan.", err=True)
+        click.echo("The input has no MedicationAdministration, so there is no dose to plan for.", err=True)
     site = Site(codes=content.codes, protocols=content.protocols, clinic=clinic, zone=zone or clinic.zone)
     decide = heard_as_given if as_of_dose else heard_now
     previews = decide(pool, site, now or datetime.now(UTC))
@@ -159,11 +159,11 @@ def _show(previews: Sequence[Preview], words: Wording) -> None:
             table.add_row(one.patient or "unknown", *_cells(verdict, words))
     console.print(table)
     for one in previews:
-        made = [*one.care.plans, *one.care.appointments, *one.care.tasks]
-        if made:
+        visits = [*one.care.appointments, *one.care.preparations]
+        if [*one.care.plans, *visits, *one.care.tasks]:
             console.print(
                 f"Patient {one.patient}: {_counted(len(one.care.plans), 'care plan')}, "
-                f"{_counted(len(one.care.appointments), 'appointment')}, {_counted(len(one.care.tasks), 'task')}."
+                f"{_counted(len(visits), 'appointment')}, {_counted(len(one.care.tasks), 'task')}."
             )
     console.print(f"Times are those of {words.clinic.title} ({words.clinic.zone.key}). Nothing was written.")
 

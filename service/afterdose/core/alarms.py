@@ -115,7 +115,7 @@ def prospect(planned: PlannedDose, family: Family, desk: Desk) -> Session:
 
 
 def _to_come(desk: Desk) -> Iterator[tuple[Upcoming, PlannedDose]]:
-    """Planned doses that were not given, of psychiatric orders, each once; not those that a later dose has overtaken."""
+    """Planned doses of psychiatric orders that were not given and that no later dose has overtaken, each once."""
     given: dict[Family | None, datetime] = {}
     for verdict in desk.judged.verdicts:
         if verdict.outcome in _PLANNED and verdict.start is not None:

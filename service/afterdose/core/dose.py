@@ -209,8 +209,10 @@ class PlannedDose:
     """A dose that an order or an appointment announces. Only these and given doses cut a window.
 
     ``heard_at``: when we first heard of it. ``order``: what announces it, None where nobody says.
-    ``dropped_at``: when we heard that it is not to come (the order ended, the visit was cancelled, the dose was
-    charted as not done); None as long as it stands.
+    ``dropped_at``: when we heard that it is not to come (the order or the visit was cancelled, the patient did not
+    come). Then it cuts nothing, and what it had cut short is free again from then on. An order that is merely over,
+    or that is gone after its hour, drops nothing: orders end because their dose was given, which may be charted
+    later.
     """
 
     at: datetime

@@ -29,25 +29,21 @@ _EVIDENCE = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upcoming:
-    """A standing order with the doses that it announces and that were not dropped, by time."""
+    """A standing order with the doses that it announces and that were not dropped, by time.
+
+    ``begun``: an administration names it, given or not, and it announces none after that: there is nothing left
+    to prepare.
+    """
 
     order: Order
     family: Family
     doses: tuple[PlannedDose, ...]
+    begun: bool = False
 
     @property
     def moment(self) -> datetime:
         """By which it is placed in time: its first dose, else when it was made, else when we heard of it."""
         return self.doses[0].at if self.doses else self.order.authored or self.order.heard_at
-
-
-def still_cuts(planned: PlannedDose) -> bool:
-    """Whether an announced dose counts as the next one.
-
-    One that was dropped before its hour does not. One whose order ended at its hour or later does: orders end
-    because their dose was given, and the dose may be charted later.
-    """
-    return planned.dropped_at is None or planned.dropped_at >= planned.at
 
 
 def upcoming(snapshot: Snapshot, rules_for: Callable[[Order], Rules]) -> tuple[Upcoming, ...]:
@@ -57,10 +53,15 @@ def upcoming(snapshot: Snapshot, rules_for: Callable[[Order], Rules]) -> tuple[U
         family = order.drug.family
         if family is None or order.ended_at is not None or order.patient != snapshot.patient or not snapshot.patient:
             continue
-        doses = sorted(
-            (one for one in snapshot.planned if one.order == order.key and still_cuts(one)), key=lambda one: one.at
+        doses = [one for one in snapshot.planned if one.order == order.key and one.dropped_at is None]
+        named = [dose for dose in snapshot.doses if (dose.key.source, dose.request) == (order.key.source, order.key.id)]
+        latest = max((begins(dose) or dose.heard_at for dose in named), default=None)
+        one = Upcoming(
+            order=order,
+            family=family,
+            doses=tuple(sorted(doses, key=lambda dose: dose.at)),
+            begun=latest is not None and not any(dose.at > latest for dose in doses),
         )
-        one = Upcoming(order=order, family=family, doses=tuple(doses))
         if _is_psychiatric(one, snapshot, rules_for(order)):
             found.append(one)
     return tuple(sorted(found, key=lambda one: (one.moment, one.order.key)))
@@ -72,7 +73,8 @@ def attached(
     """Which orders belong to which course, and those that make courses of their own.
 
     An order belongs to the course of which a dose names it, else to a course of its family that it is not
-    further away from than ``gap``. The first value has a list for each of ``groups``.
+    further away from than ``gap``; one that was begun makes no course of its own. The first value has a list for
+    each of ``groups``.
     """
     places: list[list[DoseKey]] = [[] for _ in groups]
     alone: list[list[Upcoming]] = []
@@ -82,6 +84,8 @@ def attached(
             place = next((n for n, group in enumerate(groups) if _is_close(one, group, gap)), None)
         if place is not None:
             places[place].append(one.order.key)
+        elif one.begun:
+            continue
         elif alone and (last := alone[-1][-1]).family is one.family and one.moment - last.moment <= gap:
             alone[-1].append(one)
         else:

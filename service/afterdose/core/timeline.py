@@ -8,7 +8,6 @@ from afterdose.core.care import SessionClass, Snapshot
 from afterdose.core.cases import Case, rules_at
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose, Family, PlannedDose, PlannedKind
-from afterdose.core.orders import still_cuts
 from afterdose.core.protocol import Rules
 from afterdose.core.session import begins
 from afterdose.core.slots import Occasion, propose
@@ -64,10 +63,10 @@ def timeline(cases: Iterable[Case], snapshot: Snapshot) -> Timeline:
         refused = [dose.heard_at for dose in not_done if _is_it(dose, planned, snapshot)]
         if refused:
             dropped.append(Dropped(at=planned.at, heard_at=min(refused)))
-        elif still_cuts(planned):
-            doses.append(NextDose(planned.at, PlannedKind.PLANNED))
         elif planned.dropped_at is not None:
             dropped.append(Dropped(at=planned.at, heard_at=planned.dropped_at))
+        else:
+            doses.append(NextDose(planned.at, PlannedKind.PLANNED))
     return Timeline(doses=tuple(sorted(doses)), dropped=tuple(sorted(dropped, key=lambda one: (one.at, one.heard_at))))
 
 

@@ -12,10 +12,11 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from afterdose.core.codes import Codes
-from afterdose.core.dose import Coding, Context, Dose, DoseKey
+from afterdose.core.dose import Coding, Context, Dose, DoseKey, Happening
 from afterdose.core.errors import BadInput
 from afterdose.core.reasons import Reason
 from afterdose.fhir.administration import STATUSES, envelope
+from afterdose.fhir.around import concept_codings, marks_of
 from afterdose.fhir.dosage import dose_quantity, rate_quantity, route, was_not_given
 from afterdose.fhir.effective import effective
 from afterdose.fhir.elements import JsonObject, codings, member, members, number, reference, text, texts, words
@@ -68,13 +69,17 @@ def decode_context(
     conditions: Sequence[JsonObject] = (),
     reasons: Sequence[JsonObject] = (),
     weight: JsonObject | None = None,
+    episode: JsonObject | None = None,
+    procedures: Sequence[Happening] = (),
+    consent: bool | None = None,
 ) -> Context:
     """What was read around an administration.
 
     ``request``: MedicationRequest or ServiceRequest. ``locations``: Locations, and HealthcareServices,
     Organizations and PractitionerRoles as well (their ``type`` and ``specialty`` are read). ``conditions``:
     the problem list. ``reasons``: Conditions that the administration or its request names as the reason.
-    ``weight``: the latest body weight Observation.
+    ``weight``: the latest body weight Observation. ``episode``: the EpisodeOfCare. ``procedures`` and ``consent``
+    as decoded from what the patient has.
     """
     places = [short(ref) for element in members(encounter, "location") if (ref := reference(element, "location"))]
     provider = reference(encounter, "serviceProvider")
@@ -83,7 +88,7 @@ def decode_context(
         request_protocols=tuple(_protocols(request)) if request is not None else (),
         encounter_class=_encounter_class(encounter),
         location_types=tuple(
-            coding for place in locations for kind in members(place, "type") for coding in codings(kind)
+            coding for place in locations for kind in members(place, "type") for coding in concept_codings(kind)
         ),
         location_ids=tuple(
             dict.fromkeys([*places, *_own_references(locations), *([short(provider)] if provider else [])])
@@ -94,6 +99,9 @@ def decode_context(
         weight_kg=_weight(weight),
         medication=medication,
         deceased=_deceased(patient),
+        marks=tuple(marks_of(request, encounter, episode)),
+        procedures=tuple(procedures),
+        consent=consent,
     )
 
 
@@ -149,7 +157,11 @@ def decode_dose(
                 if (id_ := local_id(ref, "Condition", "")) is not None
             )
         ),
-        context=replace(context, location_ids=tuple(dict.fromkeys([*context.location_ids, *performers]))),
+        context=replace(
+            context,
+            location_ids=tuple(dict.fromkeys([*context.location_ids, *performers])),
+            marks=(*context.marks, *marks_of(resource)),
+        ),
         problems=tuple(dict.fromkeys(problems)),
     )
 

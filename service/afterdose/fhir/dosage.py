@@ -1,10 +1,11 @@
 """How much was given and which way: MedicationAdministration.dosage (https://hl7.org/fhir/R4/medicationadministration.html).
 
 Amounts stay as charted, with the unit as UCUM code; a volume becomes an amount where the strength of the
-medication is known. Salt is not converted to base: products are labelled and charted as base. What is not
-understood is None, and whether that matters is for the rules to say.
+medication is known, marked where that is the strength of the salt. Products are labelled and charted as base.
+What is not understood is None, and whether that matters is for the rules to say.
 """
 
+from dataclasses import replace
 from decimal import Decimal, DecimalException
 
 from afterdose.core.codes import Codes
@@ -41,7 +42,7 @@ def rate_quantity(dosage: JsonObject, strength: Strength | None, codes: Codes) -
     converted = _by_strength(Quantity(value=value, unit=numerator or None), strength)
     if unit is None or converted.unit == numerator:
         return Quantity(value=value, unit=unit)
-    return Quantity(value=converted.value, unit=f"{converted.unit}/{denominator}" if denominator else converted.unit)
+    return replace(converted, unit=f"{converted.unit}/{denominator}" if denominator else converted.unit)
 
 
 def route(dosage: JsonObject, codes: Codes) -> Route | None:
@@ -84,7 +85,7 @@ def _by_strength(quantity: Quantity, strength: Strength | None) -> Quantity:
     elif quantity.unit != strength.per_unit:
         return quantity
     amount = _divided(value * strength.amount, per)
-    return Quantity(value=amount, unit=strength.unit) if amount is not None else quantity
+    return Quantity(value=amount, unit=strength.unit, of_salt=strength.of_salt) if amount is not None else quantity
 
 
 def _divided(value: Decimal, by: Decimal) -> Decimal | None:

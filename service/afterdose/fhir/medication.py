@@ -22,12 +22,16 @@ _LONGEST_NAME = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strength:
-    """How much of the drug (``amount`` of ``unit``) there is in ``per`` of ``per_unit``. Units in UCUM."""
+    """How much of the drug (``amount`` of ``unit``) there is in ``per`` of ``per_unit``. Units in UCUM.
+
+    ``of_salt``: it is said of the salt, not of the base.
+    """
 
     amount: Decimal
     unit: str
     per: Decimal
     per_unit: str
+    of_salt: bool = False
 
 
 def drug_of(administration: JsonObject, context: Context, codes: Codes) -> Drug:
@@ -39,21 +43,28 @@ def drug_of(administration: JsonObject, context: Context, codes: Codes) -> Drug:
         product, unread = _product(medication, administration, codes) if medication is not None else (None, True)
         found += [product if medication is not None else _name({"text": target.get("display")}, codes)]
     drug = _agree([known for known in found if known is not None]) or Drug(family=None)
-    return replace(drug, unresolved=unread, by_text=drug.by_text and drug.family is not None)
+    return replace(
+        drug,
+        unresolved=unread,
+        by_text=drug.by_text and drug.family is not None,
+        anaesthetic=drug.family is None and _is_anaesthetic(administration, context, codes),
+    )
 
 
 def strength_of(administration: JsonObject, context: Context, codes: Codes) -> Strength | None:
     """The strength of the one ketamine or esketamine ingredient of the medication, None where it is not said."""
     medication = _medication(administration, context)
     for ingredient in members(medication, "ingredient"):
-        if (known := _name(_item(ingredient, medication, administration) or {}, codes)) is None or known.family is None:
+        item = _item(ingredient, medication, administration) or {}
+        if (known := _name(item, codes)) is None or known.family is None:
             continue
         ratio = member(ingredient, "strength") or member(ingredient, "strengthRatio")
         above, below = member(ratio, "numerator"), member(ratio, "denominator")
         amount, per = number(above, "value"), number(below, "value")
         unit, per_unit = unit_of(above, codes), unit_of(below, codes)
         if amount is not None and per and unit is not None and per_unit is not None:
-            return Strength(amount=amount, unit=unit, per=per, per_unit=per_unit)
+            of_salt = codes.salts.holds_any(codings(item))
+            return Strength(amount=amount, unit=unit, per=per, per_unit=per_unit, of_salt=of_salt)
     return None
 
 
@@ -115,6 +126,19 @@ def _item(ingredient: JsonObject, medication: JsonObject | None, administration:
     target = reference(ingredient, "itemReference") or reference(ingredient, "item")
     inside = contained(administration, target) or contained(medication or {}, target)
     return member(inside, "code") or None
+
+
+def _is_anaesthetic(administration: JsonObject, context: Context, codes: Codes) -> bool:
+    """Whether the medication, or an ingredient of it, is a drug of general anaesthesia."""
+    medication = _medication(administration, context)
+    named: JsonObject = {"text": _reference(administration).get("display")}
+    concepts = [_concept(administration), member(medication, "code"), named]
+    concepts += [_item(one, medication, administration) or {} for one in members(medication, "ingredient")]
+    return any(
+        codes.anaesthesia_drugs.holds_any(codings(concept))
+        or any(term.search(_normal(word)) for word in words(concept) for term in codes.anaesthesia_terms)
+        for concept in concepts
+    )
 
 
 def _is_diluent(item: JsonObject, codes: Codes) -> bool:

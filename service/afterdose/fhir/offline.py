@@ -17,6 +17,7 @@ from afterdose.core.codes import Codes
 from afterdose.core.dose import Context
 from afterdose.core.errors import BadInput, Problem
 from afterdose.fhir import administration, strict_json
+from afterdose.fhir.around import consent_of, happenings
 from afterdose.fhir.decode import decode_context, references_of
 from afterdose.fhir.effective import effective
 from afterdose.fhir.elements import JsonObject, codings, member, members, reference, text
@@ -89,9 +90,9 @@ class Pool:
         for resource in self._by_name.values():
             self._by_type[str(resource["resourceType"])].append(resource)
         self._by_patient: dict[tuple[str, str], list[JsonObject]] = defaultdict(list)
-        for type_ in ("Condition", "Observation"):
+        for type_ in ("Condition", "Observation", "Procedure", "Consent"):
             for resource in self._by_type[type_]:
-                whose = patient_id(reference(resource, "subject"), base_url="")
+                whose = patient_id(reference(resource, "subject") or reference(resource, "patient"), base_url="")
                 if whose is not None:
                     self._by_patient[type_, whose].append(resource)
 
@@ -106,18 +107,41 @@ class Pool:
 
     def context(self, dose: JsonObject, codes: Codes, zone: ZoneInfo | None, *, until: datetime) -> Context:
         """What hangs on an administration; of the body weights the latest that was measured by ``until``."""
-        related = references_of(dose)
-        request = self.find(related.request, "MedicationRequest", "ServiceRequest")
-        encounter = self.find(related.encounter, "Encounter") or contained(
-            dose, reference(dose, "encounter") or reference(dose, "context")
-        )
+        request = self.find(references_of(dose).request, "MedicationRequest", "ServiceRequest")
         subject = patient_id(administration.envelope(dose).subject, base_url="")
+        return self._context(dose, request, subject, codes, zone, until)
+
+    def context_of_order(
+        self, order: JsonObject, patient: str, codes: Codes, zone: ZoneInfo | None, *, until: datetime
+    ) -> Context:
+        """What hangs on an order, or on a booked visit and the order that it is based on."""
+        based = [text(one, "reference") for one in members(order, "basedOn")]
+        visit = order.get("resourceType") == "Appointment"
+        request = next(iter(self._found(based, "ServiceRequest", "MedicationRequest")), None) if visit else order
+        return self._context(order, request, patient, codes, zone, until)
+
+    def _context(
+        self,
+        resource: JsonObject,
+        request: JsonObject | None,
+        subject: str | None,
+        codes: Codes,
+        zone: ZoneInfo | None,
+        until: datetime,
+    ) -> Context:
+        related = references_of(resource)
+        within = reference(resource, "encounter") or reference(resource, "context")
+        encounter = self.find(related.encounter, "Encounter") or contained(resource, within)
         places = [
             *(reference(stay, "location") for stay in members(encounter, "location")),
             reference(encounter, "serviceProvider"),
             *related.performers,
+            reference(request, "requester"),
+            *(text(one, "reference") for one in members(request, "performer")),
+            *(reference(one, "actor") for one in members(resource, "participant")),
         ]
         reasons = [*related.reasons, *(references_of(request).reasons if request is not None else ())]
+        episodes = [within, *(text(one, "reference") for one in members(encounter, "episodeOfCare"))]
         return decode_context(
             request=request,
             encounter=encounter,
@@ -127,6 +151,9 @@ class Pool:
             conditions=[one for one in self._by_patient["Condition", subject or ""] if not _is_resolved(one)],
             reasons=self._found(reasons, "Condition"),
             weight=self._weight(subject, codes, zone, until),
+            episode=next(iter(self._found(episodes, "EpisodeOfCare")), None),
+            procedures=tuple(happenings(self._by_patient["Procedure", subject or ""], zone)),
+            consent=consent_of(self._by_patient["Consent", subject or ""], codes),
         )
 
     def _found(self, refs: Iterable[str | None], *types: str) -> list[JsonObject]:

@@ -4,26 +4,26 @@ Either every dose is heard of now, or each dose session is judged as it would ha
 doses of the input were only planned.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from afterdose.core.care import Care, DoseVerdict, Snapshot
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
-from afterdose.core.dose import Dose, DoseKey, Family, PlannedDose, Precision
+from afterdose.core.dose import Dose, DoseKey, Family, Order, PlannedDose, Precision
 from afterdose.core.identity import artifact_id
 from afterdose.core.plan import decide
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.core.session import begins, ends
 from afterdose.fhir.administration import TYPE, envelope
-from afterdose.fhir.announced import announced
+from afterdose.fhir.announced import announcements, authored_at
 from afterdose.fhir.decode import decode_dose
 from afterdose.fhir.effective import effective
+from afterdose.fhir.elements import JsonObject
 from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead
 from afterdose.fhir.offline import Pool
 from afterdose.fhir.references import patient_id
@@ -46,6 +46,14 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Coming:
+    """What is announced for one patient."""
+
+    doses: tuple[PlannedDose, ...] = ()
+    orders: tuple[Order, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
     """What is decided for one patient (None: a dose whose patient cannot be told).
 
@@ -60,17 +68,16 @@ class Preview:
 def heard_now(pool: Pool, site: Site, now: datetime) -> tuple[Preview, ...]:
     """Every dose of the input is heard of at ``now``."""
     found = []
-    for patient, doses, planned in _patients(pool, site, now):
-        care = decide(_snapshot(patient, doses, planned, site), now)
+    for patient, doses, coming in _patients(pool, site, now, lambda _: now):
+        care = decide(_snapshot(patient, doses, coming, site), now)
         found.append(Preview(patient=patient, verdicts=_ordered(care.verdicts), care=care))
     return tuple(found)
 
 
 def heard_as_given(pool: Pool, site: Site, now: datetime) -> tuple[Preview, ...]:
     """Each dose session is judged at its own end. ``now`` counts for a patient of whom no dose has any time."""
-    return tuple(
-        _as_given(patient, doses, planned, site, now) for patient, doses, planned in _patients(pool, site, now)
-    )
+    heard = _patients(pool, site, now, lambda resource: authored_at(resource, site.zone) or now)
+    return tuple(_as_given(patient, doses, coming, site, now) for patient, doses, coming in heard)
 
 
 def resources(care: Care, head: Letterhead) -> list[dict[str, Any]]:
@@ -82,32 +89,42 @@ def resources(care: Care, head: Letterhead) -> list[dict[str, Any]]:
     return [{"resourceType": one["resourceType"], "id": str(artifact_id(key))} | one for key, one in built]
 
 
-def _as_given(
-    patient: str | None, doses: Sequence[Dose], planned: Sequence[PlannedDose], site: Site, now: datetime
-) -> Preview:
+def _as_given(patient: str | None, doses: Sequence[Dose], coming: Coming, site: Site, now: datetime) -> Preview:
     latest = max((moment for dose in doses if (moment := _over(dose)) is not None), default=now)
     heard = [replace(dose, heard_at=_over(dose) or latest) for dose in doses]
-    care = decide(_snapshot(patient, heard, planned, site), latest)
+    care = decide(_snapshot(patient, heard, coming, site), latest)
     verdicts = []
     for verdict in care.verdicts:
         moment = verdict.anchor or verdict.start or latest
-        then = [dose for dose in heard if dose.key in verdict.administrations or _began(dose, moment)]
+        then = [
+            dose
+            for dose in heard
+            if dose.key in verdict.administrations or dose.drug.anaesthetic or _began(dose, moment)
+        ]
         later = [dose for other in care.verdicts if (dose := _later(other, moment, heard)) is not None]
         following = sorted(later, key=lambda dose: dose.at)[:1]  # only the next dose cuts a window
-        decided = decide(_snapshot(patient, then, [*planned, *following], site), moment)
+        known = replace(coming, doses=(*coming.doses, *following))
+        decided = decide(_snapshot(patient, then, known, site), moment)
         verdicts += [one for one in decided.verdicts if verdict.founder in one.administrations]
     return Preview(patient=patient, verdicts=_ordered(verdicts), care=care)
 
 
-def _patients(pool: Pool, site: Site, now: datetime) -> Iterator[tuple[str | None, list[Dose], list[PlannedDose]]]:
+def _patients(
+    pool: Pool, site: Site, now: datetime, heard_at: Callable[[JsonObject], datetime]
+) -> Iterator[tuple[str | None, list[Dose], Coming]]:
     """The doses by patient, with what is announced for the patient; those of nobody known each alone, and last."""
-    found = sorted(_doses(pool, site, now), key=lambda dose: (dose.patient is None, dose.patient or "", dose.key))
-    coming = list(announced(pool, site.codes, site.zone))
-    for patient, group in groupby(found, key=lambda dose: dose.patient):
-        if patient is None:
-            yield from ((None, [dose], []) for dose in group)
-        else:
-            yield patient, list(group), [dose for whose, dose in coming if whose == patient]
+    by_patient: dict[str | None, list[Dose]] = {}
+    for dose in sorted(_doses(pool, site, now), key=lambda dose: dose.key):
+        by_patient.setdefault(dose.patient, []).append(dose)
+    coming: dict[str, Coming] = {}
+    for one in announcements(pool, site.codes, site.zone, source=SOURCE, heard_at=heard_at):
+        before = coming.get(one.patient, Coming())
+        orders = (*before.orders, one.order) if one.order is not None else before.orders
+        coming[one.patient] = Coming(doses=(*before.doses, *one.doses), orders=orders)
+    nobodys = by_patient.pop(None, [])
+    for patient in sorted({patient for patient in by_patient if patient is not None} | set(coming)):
+        yield patient, by_patient.get(patient, []), coming.get(patient, Coming())
+    yield from ((None, [dose], Coming()) for dose in nobodys)
 
 
 def _doses(pool: Pool, site: Site, now: datetime) -> Iterator[Dose]:
@@ -124,11 +141,12 @@ def _doses(pool: Pool, site: Site, now: datetime) -> Iterator[Dose]:
         )
 
 
-def _snapshot(patient: str | None, doses: Sequence[Dose], planned: Sequence[PlannedDose], site: Site) -> Snapshot:
+def _snapshot(patient: str | None, doses: Sequence[Dose], coming: Coming, site: Site) -> Snapshot:
     return Snapshot(
         patient=patient,
         doses=tuple(doses),
-        planned=tuple(planned),
+        planned=coming.doses,
+        orders=coming.orders,
         protocols=site.protocols,
         clinic=site.clinic,
         codes=site.codes,
