@@ -13,7 +13,7 @@ from afterdose.core.dose import Dose, DoseKey, Effective, Family, Order, Planned
 from afterdose.core.eligibility import assess
 from afterdose.core.protocol import Rules
 from afterdose.core.reasons import Eligibility, Reason
-from afterdose.core.session import DoseSession
+from afterdose.core.session import DoseSession, begins
 
 _MAY_BE_OPEN = frozenset({Reason.DOSE_MISSING, Reason.ROUTE_UNKNOWN})
 _EVIDENCE = frozenset(
