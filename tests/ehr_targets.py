@@ -5,15 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from afterdose.ehr.auth import StaticHeader
-
 
 @dataclass(frozen=True, kw_only=True)
 class EhrTarget:
     """What `afterdose.ehr` needs to know of a target, with short patience."""
 
     base_url: str
-    auth: StaticHeader | None = None
     timeout_connect: timedelta = timedelta(seconds=2)
     timeout_read: timedelta = timedelta(seconds=2)
     deadline: timedelta = timedelta(seconds=5)

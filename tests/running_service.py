@@ -34,6 +34,7 @@ base_url = "{ehr}"
 clinic = "example-7-days"
 deadline = "{deadline}"
 timeout_read = "{deadline}"
+{auth}
 [sources.ehr]
 target = "ehr"
 zone = "America/New_York"
@@ -45,7 +46,7 @@ value = "{operations}"
 
 
 class RunningService:
-    """`afterdose run` against one EHR. ``token`` is what its sender shows."""
+    """`afterdose run` against one EHR. ``token`` is what its sender shows, ``auth`` the table of that name."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class RunningService:
         processes: int = 1,
         lease: str = "60s",
         deadline: str = "10s",
+        auth: str = "",
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -74,6 +76,7 @@ class RunningService:
                 lease=lease,
                 ehr=ehr,
                 deadline=deadline,
+                auth=auth,
                 token=TOKEN,
                 operations=OPERATIONS,
             ),

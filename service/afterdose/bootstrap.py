@@ -12,20 +12,16 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 
 from afterdose import logs
+from afterdose.connections import connect, published_keys
 from afterdose.content.content import Content, load_content
-from afterdose.content.v2 import read_v2
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose
-from afterdose.ehr.client import EhrClient
-from afterdose.fhir.v2.translate import Facility
 from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
 from afterdose.store.store import Store, open_store
 from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
 from afterdose.work.gather import Gatherer
-from afterdose.work.intake import Origin
-from afterdose.work.messages import Desk, Messages
 from afterdose.work.reconcile import Reconciler, Target
 from afterdose.work.related import Source
 from afterdose.work.surroundings import Surroundings
@@ -55,40 +51,24 @@ def wsgi() -> Flask:
 
 def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flask:
     """The WSGI application over an open store."""
+
+    def keys() -> list[dict[str, object]]:
+        return published_keys(settings, clock())
+
     return create_app(
         WebServices(
             settings=settings,
             submit=store.committer.submit,
             quarantine=store.quarantine,
-            messages=message_desk(settings, store, clock=clock),
             clock=clock,
-            checks={"database": _checked(store.check_schema)},
+            checks={"database": _checked(store.check_schema), "keys": _checked(keys)},
+            published_keys=keys,
             metrics=WebMetrics(CollectorRegistry(), lambda: _gauges(store, clock())),
         )
     )
 
 
-def message_desk(settings: Settings, store: Store, *, clock: Clock) -> Messages:
-    """What takes HL7 v2 messages, over an open store."""
-    return Messages(
-        mapping=read_v2(settings.site_overlay),
-        desks={name: _desk(source) for name, source in settings.sources.items()},
-        submit=store.committer.submit,
-        versions=store.facts.versions,
-        quarantine=store.quarantine,
-        clock=clock,
-    )
-
-
-def _desk(source: SourceSettings) -> Desk:
-    return Desk(
-        origin=Origin(source.name, source.target, source.base_url),
-        facility=Facility(zone=source.zone, patient_system=source.patient_identifier_system),
-        ignored=source.ignored_messages,
-    )
-
-
-def _checked(check: Callable[[], None]) -> Callable[[], str | None]:
+def _checked(check: Callable[[], object]) -> Callable[[], str | None]:
     def checked() -> str | None:
         check()
         return None
@@ -116,7 +96,7 @@ class Workshop:
         self._clock = clock
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._clients = {name: EhrClient(target, clock=clock) for name, target in settings.targets.items()}
+        self._connections = connect(settings, clock)
         self.reconciler = self._reconciler()
 
     def __enter__(self) -> Self:
@@ -162,8 +142,7 @@ class Workshop:
     def close(self) -> None:
         """Stop, then close every connection."""
         self.stop()
-        for client in self._clients.values():
-            client.close()
+        self._connections.close()
         self.store.close()
 
     def _reconciler(self) -> Reconciler:
@@ -187,19 +166,18 @@ class Workshop:
         )
 
     def _source(self, source: SourceSettings) -> Source:
-        target = self.settings.targets[source.target]
-        same_server = source.base_url == target.base_url
+        connection = self._connections.sources[source.name]
         return Source(
             name=source.name,
             base_url=source.base_url,
             zone=source.zone,
-            client=self._clients[source.target] if source.readable and same_server else None,
+            client=connection.client if connection else None,
         )
 
     def _target(self, target: TargetSettings) -> Target:
         return Target(
             name=target.name,
-            client=self._clients[target.name],
+            client=self._connections.targets[target.name].client,
             clinic=self.content.clinic(target.clinic),
             accept_auto=target.accept == "auto",
             name_drug=not target.hide_drug,

@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -396,7 +396,89 @@ class TestTls:
         assert time.monotonic() - began < 1
 
 
+class Renewing:
+    """Credentials of which there are two, the second one after a refusal."""
+
+    def __init__(self) -> None:
+        self.renewed = 0
+
+    def headers(self, within: float) -> dict[str, str]:
+        assert 0 < within <= 5
+        return {"Authorization": "Bearer first"}
+
+    def renew(self, refused: Mapping[str, str], within: float) -> dict[str, str]:
+        assert refused == {"Authorization": "Bearer first"}
+        assert 0 < within <= 5
+        self.renewed += 1
+        return {"Authorization": "Bearer second"}
+
+
+class TestRefusedCredentials:
+    REFUSED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
+
+    def test_the_same_request_is_repeated_once_with_other_credentials(self, serve: Serve) -> None:
+        server, credentials = serve(self.REFUSED), Renewing()
+        way = Outbound(target(server.base_url), authentication=credentials)
+        assert way.send(create(server.base_url)).status == 401
+        assert credentials.renewed == 1
+        first, second = server.requests
+        assert first.replace(b"Bearer first", b"Bearer second") == second
+
+    def test_nothing_but_a_401_is_repeated(self, serve: Serve) -> None:
+        for status in (b"400 Bad Request", b"403 Forbidden", b"407 Proxy", b"503 Down"):
+            server, credentials = serve(self.REFUSED.replace(b"401 Unauthorized", status)), Renewing()
+            Outbound(target(server.base_url), authentication=credentials).send(create(server.base_url))
+            assert (credentials.renewed, len(server.requests)) == (0, 1)
+
+    def test_a_fixed_secret_is_not_tried_twice(self, serve: Serve) -> None:
+        server = serve(self.REFUSED)
+        assert outbound(server.base_url, secret="Bearer s3cret").send(create(server.base_url)).status == 401
+        assert len(server.requests) == 1
+
+    def test_both_tries_together_end_at_the_deadline(self, serve: Serve) -> None:
+        def behave(connection: socket.socket) -> None:
+            time.sleep(0.6)
+            connection.sendall(self.REFUSED)
+
+        server = serve(behave)
+        way = Outbound(target(server.base_url, deadline=timedelta(seconds=1)), authentication=Renewing())
+        began = time.monotonic()
+        assert type(failure_of(way, create(server.base_url))) is EhrAmbiguous
+        assert time.monotonic() - began < 1.5
+
+
 class TestNoConnection:
+    def test_a_look_up_that_does_not_end_ends_at_the_deadline(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        over = threading.Event()
+
+        def look_up(*_: object, **__: object) -> list[Any]:
+            over.wait(10)
+            raise socket.gaierror("no answer")
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        way = outbound("https://ehr.example/fhir", deadline=timedelta(seconds=0.5))
+        began = time.monotonic()
+        error = failure_of(way, create("https://ehr.example/fhir"))
+        over.set()
+        assert type(error) is EhrUnavailable
+        assert "no connection before the deadline" in str(error)
+        assert time.monotonic() - began < 1.5
+
+    def test_a_tls_greeting_byte_by_byte_ends_at_the_deadline(self) -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+
+        def drip() -> None:
+            with contextlib.suppress(OSError):
+                _trickle(b"\x16\x03\x03\x40\x00" + bytes(100), 0.1)(listener.accept()[0])
+
+        threading.Thread(target=drip, daemon=True).start()
+        base_url = f"https://127.0.0.1:{listener.getsockname()[1]}/fhir"
+        way = outbound(base_url, deadline=timedelta(seconds=0.7))
+        began = time.monotonic()
+        assert type(failure_of(way, create(base_url))) is EhrUnavailable
+        assert time.monotonic() - began < 1.5
+        listener.close()
+
     def test_a_refused_connection_changed_nothing(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             base_url = f"http://127.0.0.1:{listener.getsockname()[1]}/fhir"

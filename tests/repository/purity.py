@@ -17,6 +17,8 @@ PURE = (
     "ehr/wire.py",
     "ehr/answers.py",
     "ehr/ladder.py",
+    "ehr/scopes.py",
+    "ehr/smart.py",
     "work/__init__.py",
     "work/retry.py",
     "work/merge.py",

@@ -1,4 +1,4 @@
-"""Every route is closed but three, and no answer tells what the server is made of."""
+"""Every route is closed but four, and no answer tells what the server is made of."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from afterdose.web import auth, problems
 from web_server import OPERATIONS, TOKEN, Web, open_web
 
-PUBLIC = {"/healthz", "/fhir/metadata"}
+PUBLIC = {"/healthz", "/fhir/metadata", "/.well-known/jwks.json"}
+MAY_BE_KEPT = "/.well-known/jwks.json"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 GIVEN_AWAY = re.compile(r"Traceback|werkzeug|flask|granian|python|\d+\.\d+\.\d+|/work|/root|/tmp|site-packages", re.I)
 
@@ -73,7 +74,8 @@ def test_no_answer_tells_what_the_server_is_made_of(web: Web, token: str | None)
             assert not GIVEN_AWAY.search(told), f"{method} {path}: {told}"
             assert answer.status_code < 500
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            assert answer.headers["Cache-Control"] == "no-store"
+            may_be_kept = path == MAY_BE_KEPT and method in ("GET", "HEAD")
+            assert answer.headers["Cache-Control"] == ("public, max-age=3600" if may_be_kept else "no-store")
 
 
 def test_the_capability_statement_names_no_version_of_the_software(web: Web) -> None:

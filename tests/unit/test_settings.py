@@ -238,7 +238,7 @@ def test_the_example_file_is_the_one_the_schema_renders() -> None:
 
 def test_the_example_file_loads_once_its_secrets_exist(tmp_path: Path) -> None:
     text = EXAMPLE.read_text()
-    for number, name in enumerate(re.findall(r'_file = "(.*)"', text)):
+    for number, name in enumerate(re.findall(r'^\w+_file = "(.*)"', text, re.MULTILINE)):
         (tmp_path / f"{number}").write_text(str(number) * 40)
         text = text.replace(name, str(tmp_path / f"{number}"))
 
@@ -251,7 +251,7 @@ def test_the_example_file_loads_once_its_secrets_exist(tmp_path: Path) -> None:
 
 def test_the_defaults_that_the_example_shows_are_the_ones_that_apply(tmp_path: Path) -> None:
     text = EXAMPLE.read_text()
-    for number, name in enumerate(re.findall(r'_file = "(.*)"', text)):
+    for number, name in enumerate(re.findall(r'^\w+_file = "(.*)"', text, re.MULTILINE)):
         (tmp_path / f"{number}").write_text(str(number) * 40)
         text = text.replace(name, str(tmp_path / f"{number}"))
 

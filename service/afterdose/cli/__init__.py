@@ -7,10 +7,11 @@ import click
 from afterdose.core.errors import AfterdoseError
 
 _COMMANDS = {
+    "check": "check",
     "demo": "demo",
     "explain": "explain",
+    "keys": "keys",
     "migrate": "serve",
-    "mllp": "mllp",
     "plan": "plan",
     "render-profiles": "render_profiles",
     "run": "serve",

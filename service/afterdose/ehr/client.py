@@ -10,10 +10,10 @@ from typing import Self
 from afterdose.core.errors import EhrError, EhrRefused
 from afterdose.ehr import answers, wire
 from afterdose.ehr.answers import Found, Page, Resource, Written
-from afterdose.ehr.auth import StaticHeader
+from afterdose.ehr.auth import Authentication
 from afterdose.ehr.capabilities import Capabilities, decode_capabilities
 from afterdose.ehr.outbound import Outbound
-from afterdose.ehr.target import Target
+from afterdose.ehr.target import Destination
 from afterdose.ehr.wire import Answer, Parameters, Request, TransactionEntry
 
 CAPABILITIES_KEPT_FOR = timedelta(hours=24)
@@ -29,17 +29,23 @@ def _ignore(method: str, template: str, status: int | None, duration: timedelta)
 
 
 class EhrClient:
-    """Calls one EHR. Threads may share it; nothing is ever retried here.
+    """Calls one EHR. Threads may share it; nothing is ever retried here, but for a 401 once with a fresh token.
 
     Every method raises EhrUnavailable, EhrRefused and, where the resource is named by id, EhrGone; writes raise
     EhrAmbiguous and EhrConflict too.
     """
 
-    def __init__(self, target: Target, *, clock: Callable[[], datetime], on_call: OnCall = _ignore) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        *,
+        clock: Callable[[], datetime],
+        authentication: Authentication | None = None,
+        on_call: OnCall = _ignore,
+    ) -> None:
         """``clock`` gives the present as an aware datetime; ``on_call`` feeds metrics, logs and the audit."""
-        authentication = StaticHeader(target.auth.header, target.auth.value) if target.auth else None
-        self._outbound = Outbound(target, authentication=authentication)
-        self._base_url = target.base_url.rstrip("/")
+        self._outbound = Outbound(destination, authentication=authentication)
+        self._base_url = destination.base_url.rstrip("/")
         self._clock = clock
         self._on_call = on_call
         self._capabilities: tuple[Capabilities, datetime] | None = None

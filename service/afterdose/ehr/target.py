@@ -39,23 +39,3 @@ class Destination(Protocol):
     @property
     def plain_http(self) -> bool:
         """Whether ``http://`` is allowed beyond this machine."""
-
-
-class Secret(Protocol):
-    """A header that authenticates, as the settings hold it."""
-
-    @property
-    def header(self) -> str:
-        """Its name."""
-
-    @property
-    def value(self) -> str:
-        """Its secret."""
-
-
-class Target(Destination, Protocol):
-    """The part of a target's settings that a client needs."""
-
-    @property
-    def auth(self) -> Secret | None:
-        """How requests are authenticated, if they are."""

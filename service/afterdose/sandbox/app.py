@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from flask import Blueprint, Flask, Response, request
+from flask import Blueprint, Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import http_date
 
@@ -53,7 +53,7 @@ def fhir(interactions: Interactions) -> Blueprint:
     def check_request() -> None:
         bearer = interactions.behaviour.bearer
         given = request.headers.get("Authorization", "").encode()
-        public = bearer is None or request.endpoint == "fhir.metadata"
+        public = bearer is None or request.endpoint in ("fhir.metadata", "fhir.smart_configuration")
         if not public and not hmac.compare_digest(given, f"Bearer {bearer}".encode()):
             raise Refusal(401, "login", "this server wants a bearer token", WWW_Authenticate="Bearer")
         _check_accept()
@@ -61,6 +61,20 @@ def fhir(interactions: Interactions) -> Blueprint:
     @routes.get("/metadata")
     def metadata() -> Response:
         return _json(capability_statement(interactions.behaviour, _link_base(), interactions.store.now()))
+
+    @routes.get("/.well-known/smart-configuration")
+    def smart_configuration() -> Response:
+        token_url = interactions.behaviour.token_url
+        if token_url is None:
+            raise Refusal(404, "not-found", "this server names no token endpoint")
+        document: Json = {
+            "token_endpoint": token_url,
+            "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": ["RS384", "ES384"],
+            "grant_types_supported": ["client_credentials"],
+            "capabilities": ["client-confidential-asymmetric", "permission-v2"],
+        }
+        return jsonify(document)
 
     @routes.post("/")
     def bundle() -> Response:

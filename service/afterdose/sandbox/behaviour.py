@@ -16,6 +16,7 @@ class Behaviour:
     `search_lag`: seconds, by the server's clock, for which a new resource can be read but is not found by search.
     `etags`: False leaves out ETag and meta.versionId, and ignores If-Match.
     `bearer`: the token that every request but `metadata` must carry.
+    `token_url`: the token endpoint that `.well-known/smart-configuration` names; without it there is no such document.
     `read_only` types can be read and searched only; `absent` types are unknown to this server.
     """
 
@@ -26,6 +27,7 @@ class Behaviour:
     conflict_status: Literal[409, 412] = 412
     update_create: bool = True
     bearer: str | None = None
+    token_url: str | None = None
     latency_ms: int = 0
     page_size: int = 50
     read_only: frozenset[str] = frozenset()

@@ -2,11 +2,14 @@
 
 from afterdose.settings.example import example_toml
 from afterdose.settings.load import is_loopback, load_settings
-from afterdose.settings.mllp import MllpSettings
 from afterdose.settings.model import (
+    Authentication,
+    ClientSecret,
     LogSettings,
+    NoAuthentication,
     SenderSecret,
     Settings,
+    Smart,
     SourceSettings,
     StaticHeader,
     TargetSettings,
@@ -15,10 +18,13 @@ from afterdose.settings.model import (
 )
 
 __all__ = [
+    "Authentication",
+    "ClientSecret",
     "LogSettings",
-    "MllpSettings",
+    "NoAuthentication",
     "SenderSecret",
     "Settings",
+    "Smart",
     "SourceSettings",
     "StaticHeader",
     "TargetSettings",

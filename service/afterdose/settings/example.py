@@ -28,7 +28,9 @@ def _table(schema: Schema, path: str, secret: str = "") -> Iterator[str]:
     """The plain keys of a table first, as TOML wants it, then the tables in it; ``secret``: the file to name in it."""
     inner: list[tuple[str, Any]] = []
     for key, field in schema.fields.items():
-        if isinstance(field, fields.Nested | fields.List | Table):
+        if field.metadata.get("elsewhere"):
+            yield from ("", *_comment(field), f"# [{path}.{key}]")
+        elif isinstance(field, fields.Nested | fields.List | Table):
             inner.append((f"{path}.{key}" if path else key, field))
         else:
             yield from _comment(field)
@@ -55,7 +57,7 @@ def _comment(field: fields.Field[Any]) -> Iterator[str]:
 
 def _line(key: str, field: fields.Field[Any], secret: str) -> str:
     metadata = field.metadata
-    if secret and field.required:
+    if secret and (field.required or metadata.get("secret")):
         return f"{key}_file = {json.dumps(secret)}"
     if "example" in metadata:
         return f"{key} = {json.dumps(metadata['example'])}"

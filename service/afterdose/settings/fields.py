@@ -72,8 +72,8 @@ class Zone(fields.Field[ZoneInfo]):
             raise ValidationError('expected a time zone of the IANA database such as "America/New_York"') from unknown
 
 
-class BaseUrl(fields.Field[str]):
-    """The base URL of a FHIR server or proxy: http or https, without credentials, query or fragment."""
+class Url(fields.Field[str]):
+    """An http or https URL without credentials, query or fragment, kept as it is written."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
         expected = ValidationError("expected an absolute http(s) URL without credentials, query or fragment")
@@ -88,7 +88,14 @@ class BaseUrl(fields.Field[str]):
             raise expected
         if parts.username is not None or parts.password is not None or "?" in value or "#" in value:
             raise expected
-        return value.rstrip("/")
+        return value
+
+
+class BaseUrl(Url):
+    """The base URL of a FHIR server or proxy; a slash at its end makes no difference."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        return super()._deserialize(value, *args, **kwargs).rstrip("/")
 
 
 class Secret(fields.Field[str]):
@@ -102,16 +109,6 @@ class Secret(fields.Field[str]):
         if not (value.isascii() and value.isprintable()) or value != value.strip():
             raise ValidationError("expected a secret of printable ASCII characters without spaces around it")
         return value
-
-
-class Words(fields.Field[frozenset[str]]):
-    """A list of words; a variable holds them with commas."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> frozenset[str]:
-        entries = value.split(",") if isinstance(value, str) else value
-        if not isinstance(entries, list) or not all(isinstance(entry, str) and entry.strip() for entry in entries):
-            raise ValidationError("expected a list of words")
-        return frozenset(entry.strip() for entry in entries)
 
 
 class Table(fields.Field[dict[str, dict[str, Any]]]):

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,13 +11,12 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError
 
 from afterdose.core.errors import BadSettings
-from afterdose.settings.mllp import listeners
+from afterdose.settings.authentication import build_auth
 from afterdose.settings.model import (
     LogSettings,
     SenderSecret,
     Settings,
     SourceSettings,
-    StaticHeader,
     TargetSettings,
     WebSettings,
     WorkSettings,
@@ -29,7 +28,7 @@ CONFIG = "AFTERDOSE_CONFIG"
 DATA_DIR = Path("/var/lib/afterdose")
 
 _NAMED = ("targets", "sources")
-_FROM_FILES = ("value", "database")
+_FROM_FILES = ("value", "secret", "database")
 _MOST_SECRETS = 2
 # Kubernetes sets these for a Service that is called afterdose:
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
@@ -104,7 +103,7 @@ def _put(document: dict[str, Any], parts: list[str], value: str, variable: str) 
 
 
 def _fetch_files(node: Any, folder: Path, path: str) -> None:
-    """Replace ``value_file`` and ``database_file`` by what the file holds, without the line's end."""
+    """Replace ``value_file``, ``secret_file`` and ``database_file`` by what the file holds, without the line's end."""
     if isinstance(node, list):
         for position, entry in enumerate(node):
             _fetch_files(entry, folder, f"{path}[{position}]")
@@ -152,10 +151,9 @@ def _build(loaded: dict[str, Any], folder: Path) -> Settings:
     for target in targets.values():
         if work.lease <= target.deadline:
             raise BadSettings(f"work.lease: expected more than targets.{target.name}.deadline")
-    sources = {name: _source(name, entry, targets) for name, entry in loaded["sources"].items()}
+    sources = {name: _source(name, entry, targets, folder) for name, entry in loaded["sources"].items()}
     operations = _secrets("operations", loaded["operations"])
-    mllp = listeners(loaded["mllp"], sources, folder, is_loopback=is_loopback)
-    _check_senders(sources, operations, insecure_dev, listened={listener.source for listener in mllp})
+    _check_senders(sources, operations, insecure_dev)
     return Settings(
         data_dir=data_dir,
         database=loaded["database"] or f"sqlite:///{data_dir / 'afterdose.db'}",
@@ -167,7 +165,6 @@ def _build(loaded: dict[str, Any], folder: Path) -> Settings:
         operations=operations,
         targets=targets,
         sources=sources,
-        mllp=mllp,
     )
 
 
@@ -175,18 +172,32 @@ def _target(name: str, entry: dict[str, Any], folder: Path) -> TargetSettings:
     parts = urlsplit(entry["base_url"])
     if parts.scheme == "http" and not entry["plain_http"] and not is_loopback(parts.hostname or ""):
         raise BadSettings(f"targets.{name}.base_url: expected https:// (http:// elsewhere needs plain_http = true)")
-    auth = StaticHeader(**entry.pop("auth")) if entry["auth"] else entry.pop("auth")
+    auth = build_auth(f"targets.{name}.auth", entry.pop("auth"), folder)
     ca_bundle = entry.pop("ca_bundle")
     return TargetSettings(name=name, auth=auth, ca_bundle=folder / ca_bundle if ca_bundle else None, **entry)
 
 
-def _source(name: str, entry: dict[str, Any], targets: Mapping[str, TargetSettings]) -> SourceSettings:
+def _source(name: str, entry: dict[str, Any], targets: Mapping[str, TargetSettings], folder: Path) -> SourceSettings:
     if entry["target"] not in targets:
         known = ", ".join(sorted(targets)) or "none is set"
         raise BadSettings(f"sources.{name}.target: expected the name of a target ({known})")
     base_url = entry.pop("base_url") or targets[entry["target"]].base_url
+    parts, elsewhere = urlsplit(base_url), base_url != targets[entry["target"]].base_url
+    insecure = parts.scheme == "http" and not entry["plain_http"] and not is_loopback(parts.hostname or "")
+    if elsewhere and entry["readable"] and insecure:
+        expected = "expected https:// (http:// elsewhere needs plain_http = true, or readable = false)"
+        raise BadSettings(f"sources.{name}.base_url: {expected}")
     secrets = _secrets(f"sources.{name}.secrets", entry.pop("secrets"))
-    return SourceSettings(name=name, base_url=base_url, secrets=secrets, **entry)
+    auth = build_auth(f"sources.{name}.auth", entry.pop("auth"), folder)
+    ca_bundle = entry.pop("ca_bundle")
+    return SourceSettings(
+        name=name,
+        base_url=base_url,
+        secrets=secrets,
+        auth=auth,
+        ca_bundle=folder / ca_bundle if ca_bundle else None,
+        **entry,
+    )
 
 
 def _secrets(key: str, entries: list[dict[str, Any]]) -> tuple[SenderSecret, ...]:
@@ -205,20 +216,16 @@ def _secrets(key: str, entries: list[dict[str, Any]]) -> tuple[SenderSecret, ...
 
 
 def _check_senders(
-    sources: Mapping[str, SourceSettings],
-    operations: tuple[SenderSecret, ...],
-    insecure_dev: bool,
-    *,
-    listened: Collection[str],
+    sources: Mapping[str, SourceSettings], operations: tuple[SenderSecret, ...], insecure_dev: bool
 ) -> None:
-    """Every sender can be told from every other one by what it shows; one that is ``listened`` to may show nothing."""
+    """Every sender can be told from every other one by what it shows."""
     owner: dict[bytes, str] = {secret.sha256: "operations" for secret in operations}
     for source in sources.values():
         for secret in source.secrets:
             other = owner.setdefault(secret.sha256, f"sources.{source.name}.secrets")
             if other != f"sources.{source.name}.secrets":
                 raise BadSettings(f"sources.{source.name}.secrets: expected a secret that {other} does not hold too")
-    without = [source.name for source in sources.values() if not source.secrets and source.name not in listened]
+    without = [source.name for source in sources.values() if not source.secrets]
     if without and not insecure_dev:
         raise BadSettings(f"sources.{without[0]}.secrets: expected at least one secret (or insecure_dev = true)")
     if len(without) > 1:

@@ -2,13 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
-
-from afterdose.settings.mllp import MllpSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +35,38 @@ class StaticHeader:
 
     def __repr__(self) -> str:
         return f"StaticHeader(header={self.header!r}, value='...')"
+
+
+@dataclass(frozen=True, slots=True)
+class Smart:
+    """SMART Backend Services: what the EHR knows us by. What is None is discovered, or taken from our own keys."""
+
+    client_id: str
+    key_file: Path | None
+    key_id: str | None
+    algorithm: str | None
+    token_url: str | None
+    scopes: tuple[str, ...] | None
+    audience: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSecret:
+    """OAuth 2.0 client credentials with a secret, in a header or ``in_form``."""
+
+    client_id: str
+    secret: str = field(repr=False)
+    in_form: bool
+    token_url: str | None
+    scopes: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoAuthentication:
+    """The site says that this EHR wants no credentials."""
+
+
+Authentication = StaticHeader | Smart | ClientSecret | NoAuthentication
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +109,7 @@ class TargetSettings:
 
     name: str
     base_url: str
-    auth: StaticHeader | None
+    auth: Authentication | None
     clinic: str
     accept: Literal["review", "auto"]
     timeout_connect: timedelta
@@ -96,22 +126,22 @@ class TargetSettings:
 class SourceSettings:
     """A system that doses come from; plans for them go to ``target``.
 
-    ``readable`` says whether we may read back from ``base_url``; ``zone`` is the zone of times that come without
-    one; ``clinic`` applies where the location of a dose names none.
-
-    For HL7 v2: ``patient_identifier_system`` is that of the patients' numbers, ``ignored_messages`` are types that are
-    acknowledged and no more.
+    ``readable`` says whether we may read back from ``base_url``; ``auth``, ``ca_bundle``, ``proxy`` and ``plain_http``
+    say how, where that is not the way to the target; ``zone`` is the zone of times that come without one; ``clinic``
+    applies where the location of a dose names none.
     """
 
     name: str
     target: str
     base_url: str
     readable: bool
+    auth: Authentication | None
+    ca_bundle: Path | None
+    proxy: str | None
+    plain_http: bool
     zone: ZoneInfo | None
     clinic: str | None
     secrets: tuple[SenderSecret, ...]
-    patient_identifier_system: str | None
-    ignored_messages: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,4 +158,3 @@ class Settings:
     operations: tuple[SenderSecret, ...]
     targets: Mapping[str, TargetSettings]
     sources: Mapping[str, SourceSettings]
-    mllp: tuple[MllpSettings, ...]

@@ -9,8 +9,8 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, fields, validate
 
-from afterdose.settings.fields import HEADER, BaseUrl, Duration, Location, Secret, Table, Whole, Words, Zone
-from afterdose.settings.mllp import MllpSchema
+from afterdose.settings.authentication import auth_fields
+from afterdose.settings.fields import HEADER, BaseUrl, Duration, Location, Secret, Table, Whole, Zone
 
 _MESSAGES = {"unknown": "is not a setting", "type": "expected a table"}
 
@@ -76,22 +76,8 @@ class SecretSchema(_Strict):
     )
 
 
-class HeaderSchema(_Strict):
-    """A header that the EHR wants to see."""
-
-    header = _text("The name of the header.", load_default="Authorization", validate=HEADER)
-    value = fields.String(
-        required=True,
-        validate=validate.Regexp(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z", error="expected printable ASCII text"),
-        error_messages={
-            "required": "expected value, or value_file with the path of a file that holds it",
-            "invalid": "expected text",
-        },
-        metadata={
-            "help": "Its whole value, with the scheme (Bearer ...); better in a file (value_file) or a\n"
-            "variable than here.",
-        },
-    )
+AuthSchema = _Strict.from_dict(auth_fields(), name="AuthSchema")
+"""How we prove ourselves to an EHR."""
 
 
 class WebSchema(_Strict):
@@ -178,10 +164,10 @@ class TargetSchema(_Strict):
     hide_drug = _switch("Leave the drug's name out of the plan's narrative too; all other text never holds it.")
     plain_http = _switch("Allow http:// to another machine. Without it, http:// is for this machine only.")
     auth = fields.Nested(
-        HeaderSchema,
+        AuthSchema,
         load_default=None,
         metadata={
-            "help": "The header that the EHR wants to see with every call, where it wants one.",
+            "help": "How we prove ourselves to the EHR. Keys that do not belong to the kind are refused.",
             "file": "/run/secrets/ehr_authorization",
         },
     )
@@ -205,6 +191,11 @@ class SourceSchema(_Strict):
         metadata={"help": "Whether we may read from that base URL."},
         error_messages={"invalid": "expected true or false"},
     )
+    ca_bundle = Location(
+        load_default=None, metadata={"help": "On another server than the target's: certificates to trust (a PEM file)."}
+    )
+    proxy = BaseUrl(load_default=None, metadata={"help": "On another server: the HTTP proxy on the way to it."})
+    plain_http = _switch("On another server: allow http:// to another machine.")
     zone = Zone(
         load_default=None,
         metadata={
@@ -213,18 +204,6 @@ class SourceSchema(_Strict):
         },
     )
     clinic = _text("The clinic file for its doses, where their location names none.", load_default=None)
-    patient_identifier_system = _text(
-        "The identifier system, in the EHR, of the patients' numbers that its HL7 v2 messages give.",
-        load_default=None,
-        example="https://hospital.example.org/mrn",
-    )
-    ignored_messages = Words(
-        load_default=frozenset(),
-        metadata={
-            "help": "Types of HL7 v2 messages that are acknowledged without being looked at.",
-            "example": ["ADT", "ORM^O01"],
-        },
-    )
     secrets = fields.List(
         fields.Nested(SecretSchema),
         load_default=list,
@@ -232,6 +211,15 @@ class SourceSchema(_Strict):
         metadata={
             "help": "One secret, or two while the sender changes over from the old one to the new one.",
             "file": "/run/secrets/afterdose_ehr",
+        },
+    )
+    auth = fields.Nested(
+        AuthSchema,
+        load_default=None,
+        metadata={
+            "help": "How we prove ourselves when we read, where that is not as at the target; the keys are those of\n"
+            "targets.NAME.auth.",
+            "elsewhere": True,
         },
     )
 
@@ -282,10 +270,4 @@ class SettingsSchema(_Strict):
         SourceSchema,
         load_default=dict,
         metadata={"help": "The systems that doses come from, each under a name of your own.", "example": "ehr"},
-    )
-    mllp = fields.List(
-        fields.Nested(MllpSchema),
-        load_default=list,
-        error_messages={"invalid": "expected a list of tables"},
-        metadata={"help": "Where `afterdose mllp` listens for HL7 v2 messages.", "file": ""},
     )

@@ -3,21 +3,34 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
+from afterdose.core.errors import Problem
 from afterdose.settings import Settings
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.web.metrics import WebMetrics
-from afterdose.work.messages import Messages, Quarantine
+
+
+class Quarantine(Protocol):
+    """Where refused bytes of known senders are kept for a person."""
+
+    def keep(
+        self, source: str, received_at: datetime, media_type: str | None, body: bytes, problems: Sequence[Problem]
+    ) -> object:
+        """Keep them; may raise StoreError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebServices:
-    """``submit`` returns once the arrivals are on disk. ``checks``: by name, None or a sentence on what is wrong."""
+    """``submit`` returns once the arrivals are on disk. ``checks``: by name, None or a sentence on what is wrong.
+
+    ``published_keys`` are our public keys, as they stand at the moment of the call.
+    """
 
     settings: Settings
     submit: Callable[[Sequence[Arrival]], Sequence[Receipt]]
     quarantine: Quarantine
-    messages: Messages
     clock: Callable[[], datetime]
     checks: Mapping[str, Callable[[], str | None]]
+    published_keys: Callable[[], Sequence[dict[str, object]]]
     metrics: WebMetrics

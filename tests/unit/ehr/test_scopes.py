@@ -1,0 +1,102 @@
+"""Which scopes are asked for: exactly what is called, in the words that the EHR knows; and what a grant leaves out."""
+
+from typing import Any
+
+import pytest
+
+from afterdose.ehr import wire
+from afterdose.ehr.scopes import ALL_WE_CALL, grants_any, left_out, only_reads, scopes_to_ask
+from afterdose.ehr.wire import Interaction
+
+V2 = ("permission-v1", "permission-v2")
+NEEDS = {
+    "Appointment": frozenset(Interaction),
+    "CarePlan": frozenset(Interaction),
+    "Communication": frozenset({Interaction.SEARCH, Interaction.CREATE}),
+    "Patient": frozenset({Interaction.READ}),
+}
+
+
+def ask(capabilities: Any = V2, supported: Any = (), needs: Any = NEEDS) -> tuple[str, ...]:
+    return scopes_to_ask(needs, capabilities=capabilities, supported=supported)
+
+
+def test_version_two_says_exactly_what_is_called() -> None:
+    assert ask() == ("system/Appointment.crus", "system/CarePlan.crus", "system/Communication.cs", "system/Patient.r")
+
+
+@pytest.mark.parametrize("capabilities", [(), ("permission-v1",), ("launch-ehr",)])
+def test_a_server_that_does_not_declare_version_two_is_asked_in_version_one(capabilities: tuple[str, ...]) -> None:
+    assert ask(capabilities) == (
+        "system/Appointment.read",
+        "system/Appointment.write",
+        "system/CarePlan.read",
+        "system/CarePlan.write",
+        "system/Communication.read",
+        "system/Communication.write",
+        "system/Patient.read",
+    )
+
+
+def test_the_scopes_are_derived_from_the_calls_that_can_be_made() -> None:
+    types = {scope.removeprefix("system/").partition(".")[0] for scope in ask(needs=ALL_WE_CALL)}
+
+    assert types == set(wire.INTERACTIONS)
+    assert left_out(ask(needs=ALL_WE_CALL), ask((), needs=ALL_WE_CALL)) == ()
+
+
+def test_who_only_reads_asks_for_no_writing() -> None:
+    asked = ask(needs=only_reads())
+
+    assert all(set(scope.rpartition(".")[2]) <= {"r", "s"} for scope in asked)
+    assert "system/MedicationAdministration.rs" in asked
+    assert all(not scope.endswith(".write") for scope in ask((), needs=only_reads()))
+
+
+def test_what_the_ehr_does_not_list_is_not_asked_for() -> None:
+    listed = ("openid", "patient/CarePlan.crus", "system/Appointment.crus", "system/CarePlan.rs", "system/Patient.crus")
+
+    assert ask(supported=listed) == ("system/Appointment.crus", "system/CarePlan.rs", "system/Patient.r")
+
+
+def test_a_list_without_system_scopes_says_nothing() -> None:
+    assert ask(supported=("openid", "fhirUser", "patient/Patient.rs")) == ask()
+
+
+def test_a_wildcard_in_the_list_allows_every_type() -> None:
+    assert ask(supported=("system/*.cruds",)) == ask()
+    assert ask(supported=("system/*.read",)) == tuple(f"system/{type_}.read" for type_ in sorted(NEEDS))
+
+
+def test_the_style_of_the_list_is_the_style_of_the_question() -> None:
+    assert ask(V2, supported=("system/Patient.read", "system/Appointment.write")) == (
+        "system/Appointment.write",
+        "system/Patient.read",
+    )
+    assert ask((), supported=("system/Patient.rs",)) == ("system/Patient.r",)
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ("system/CarePlan.crus system/Patient.r", ()),
+        ("system/CarePlan.rs system/Patient.r", ("system/CarePlan.crus",)),
+        ("system/CarePlan.read system/CarePlan.write system/Patient.read", ()),
+        ("system/*.cruds", ()),
+        ("system/*.*", ()),
+        ("system/*.read", ("system/CarePlan.crus",)),
+        ("", ("system/CarePlan.crus", "system/Patient.r")),
+        ("system/CarePlan.crus?category=a|b system/Patient.rs openid", ("system/CarePlan.crus",)),
+    ],
+)
+def test_what_a_grant_leaves_out_is_named(given: str, missing: tuple[str, ...]) -> None:
+    assert left_out(("system/CarePlan.crus", "system/Patient.r"), given.split()) == missing
+
+
+def test_a_grant_that_allows_nothing_of_what_was_asked_is_known() -> None:
+    assert not grants_any(("system/CarePlan.crus",), ("system/Patient.r", "openid"))
+    assert grants_any(("system/CarePlan.crus",), ("system/CarePlan.read",))
+
+
+def test_of_scopes_that_are_not_smarts_nothing_is_concluded() -> None:
+    assert grants_any(("https://ehr.example/.default",), ("user_impersonation",))
