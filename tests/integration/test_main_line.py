@@ -242,7 +242,8 @@ def test_a_second_dose_amends_the_plan_and_adds_an_appointment(
 
     plan = eventually(lambda: [plan for plan in ehr.plans() if len(plan["supportingInfo"]) == 2])[0]
     assert len(ehr.plans()) == 1
-    assert len(plan["activity"]) == len(ehr.appointments("proposed"))
+    named = [entry["reference"]["reference"] for entry in plan["activity"]]
+    assert len([one for one in named if one.startswith("Appointment/")]) == len(ehr.appointments("proposed"))
 
 
 def test_a_booked_visit_is_left_alone_and_a_person_is_asked(
@@ -257,8 +258,27 @@ def test_a_booked_visit_is_left_alone_and_a_person_is_asked(
 
     ehr.put(ehr.dose(dose["id"], ended, status="entered-in-error"))
 
-    eventually(lambda: ehr.of_patient("Task"))
+    eventually(lambda: [task for task in ehr.of_patient("Task") if "booked" in task["description"]])
     assert ehr.read(f"Appointment/{appointment['id']}")["meta"]["versionId"] == booked["meta"]["versionId"]
+
+
+def test_once_a_plan_is_active_the_patient_is_asked_too_and_only_once(
+    ehr: Ehr, service: RunningService, ended: datetime
+) -> None:
+    ehr.put(ehr.dose(new_id(), ended - timedelta(hours=50)))
+    plan = eventually(ehr.plans)[0]
+    before = ehr.of_patient("Task")
+    ehr.put({**plan, "status": "active", "intent": "plan"})
+
+    ehr.put(ehr.dose(new_id(), ended))
+
+    def journals() -> list[Resource]:
+        return [task for task in ehr.of_patient("Task") if task["description"] == "Journaling"]
+
+    (journal,) = eventually(journals)
+    assert before
+    assert not [task for task in before if task.get("owner", {}).get("reference") == f"Patient/{ehr.patient}"]
+    assert datetime.fromisoformat(journal["restriction"]["period"]["end"]) == ended + timedelta(hours=24)
 
 
 def test_what_a_person_wrote_into_the_plan_stays(ehr: Ehr, service: RunningService, ended: datetime) -> None:
