@@ -20,6 +20,7 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
 from afterdose import logs
+from afterdose.bootstrap import message_desk
 from afterdose.connections import published_keys
 from afterdose.settings import Settings, load_settings
 from afterdose.store.migrate import migrate
@@ -102,6 +103,7 @@ def open_web(folder: Path, settings: Settings | None = None) -> Iterator[Web]:
         submit=store.committer.submit,
         quarantine=store.quarantine,
         clock=_now,
+        messages=message_desk(settings, store, clock=_now),
         checks={"database": store.check_schema},
         published_keys=lambda: published_keys(settings, _now()),
         metrics=WebMetrics(CollectorRegistry(), lambda: {"afterdose_agenda_due": store.agenda.due_count(_now())}),

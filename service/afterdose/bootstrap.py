@@ -14,14 +14,18 @@ from prometheus_client import CollectorRegistry
 from afterdose import logs
 from afterdose.connections import connect, published_keys
 from afterdose.content.content import Content, load_content
+from afterdose.content.v2 import read_v2
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose
+from afterdose.fhir.v2.translate import Facility
 from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
 from afterdose.store.store import Store, open_store
 from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
 from afterdose.work.gather import Gatherer
+from afterdose.work.intake import Origin
+from afterdose.work.messages import Desk, Messages
 from afterdose.work.reconcile import Reconciler, Target
 from afterdose.work.related import Source
 from afterdose.work.surroundings import Surroundings
@@ -60,11 +64,32 @@ def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flas
             settings=settings,
             submit=store.committer.submit,
             quarantine=store.quarantine,
+            messages=message_desk(settings, store, clock=clock),
             clock=clock,
             checks={"database": _checked(store.check_schema), "keys": _checked(keys)},
             published_keys=keys,
             metrics=WebMetrics(CollectorRegistry(), lambda: _gauges(store, clock())),
         )
+    )
+
+
+def message_desk(settings: Settings, store: Store, *, clock: Clock) -> Messages:
+    """What takes HL7 v2 messages, over an open store."""
+    return Messages(
+        mapping=read_v2(settings.site_overlay),
+        desks={name: _desk(source) for name, source in settings.sources.items()},
+        submit=store.committer.submit,
+        versions=store.facts.versions,
+        quarantine=store.quarantine,
+        clock=clock,
+    )
+
+
+def _desk(source: SourceSettings) -> Desk:
+    return Desk(
+        origin=Origin(source.name, source.target, source.base_url),
+        facility=Facility(zone=source.zone, patient_system=source.patient_identifier_system),
+        ignored=source.ignored_messages,
     )
 
 

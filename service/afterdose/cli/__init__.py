@@ -12,6 +12,7 @@ _COMMANDS = {
     "explain": "explain",
     "keys": "keys",
     "migrate": "serve",
+    "mllp": "mllp",
     "plan": "plan",
     "render-profiles": "render_profiles",
     "run": "serve",

@@ -2,6 +2,7 @@
 
 from afterdose.settings.example import example_toml
 from afterdose.settings.load import is_loopback, load_settings
+from afterdose.settings.mllp import MllpSettings
 from afterdose.settings.model import (
     Authentication,
     ClientSecret,
@@ -21,6 +22,7 @@ __all__ = [
     "Authentication",
     "ClientSecret",
     "LogSettings",
+    "MllpSettings",
     "NoAuthentication",
     "SenderSecret",
     "Settings",

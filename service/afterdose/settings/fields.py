@@ -111,6 +111,16 @@ class Secret(fields.Field[str]):
         return value
 
 
+class Words(fields.Field[frozenset[str]]):
+    """A list of words; a variable holds them with commas."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> frozenset[str]:
+        entries = value.split(",") if isinstance(value, str) else value
+        if not isinstance(entries, list) or not all(isinstance(entry, str) and entry.strip() for entry in entries):
+            raise ValidationError("expected a list of words")
+        return frozenset(entry.strip() for entry in entries)
+
+
 class Table(fields.Field[dict[str, dict[str, Any]]]):
     """A table of named things of one kind, such as ``[targets.NAME]``."""
 

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from marshmallow import ValidationError
 
 from afterdose.core.errors import BadSettings
 from afterdose.settings.authentication import build_auth
+from afterdose.settings.mllp import listeners
 from afterdose.settings.model import (
     LogSettings,
     SenderSecret,
@@ -153,7 +154,8 @@ def _build(loaded: dict[str, Any], folder: Path) -> Settings:
             raise BadSettings(f"work.lease: expected more than targets.{target.name}.deadline")
     sources = {name: _source(name, entry, targets, folder) for name, entry in loaded["sources"].items()}
     operations = _secrets("operations", loaded["operations"])
-    _check_senders(sources, operations, insecure_dev)
+    mllp = listeners(loaded["mllp"], sources, folder, is_loopback=is_loopback)
+    _check_senders(sources, operations, insecure_dev, listened={listener.source for listener in mllp})
     return Settings(
         data_dir=data_dir,
         database=loaded["database"] or f"sqlite:///{data_dir / 'afterdose.db'}",
@@ -165,6 +167,7 @@ def _build(loaded: dict[str, Any], folder: Path) -> Settings:
         operations=operations,
         targets=targets,
         sources=sources,
+        mllp=mllp,
     )
 
 
@@ -216,16 +219,20 @@ def _secrets(key: str, entries: list[dict[str, Any]]) -> tuple[SenderSecret, ...
 
 
 def _check_senders(
-    sources: Mapping[str, SourceSettings], operations: tuple[SenderSecret, ...], insecure_dev: bool
+    sources: Mapping[str, SourceSettings],
+    operations: tuple[SenderSecret, ...],
+    insecure_dev: bool,
+    *,
+    listened: Collection[str],
 ) -> None:
-    """Every sender can be told from every other one by what it shows."""
+    """Every sender can be told from every other one by what it shows; one that is ``listened`` to may show nothing."""
     owner: dict[bytes, str] = {secret.sha256: "operations" for secret in operations}
     for source in sources.values():
         for secret in source.secrets:
             other = owner.setdefault(secret.sha256, f"sources.{source.name}.secrets")
             if other != f"sources.{source.name}.secrets":
                 raise BadSettings(f"sources.{source.name}.secrets: expected a secret that {other} does not hold too")
-    without = [source.name for source in sources.values() if not source.secrets]
+    without = [source.name for source in sources.values() if not source.secrets and source.name not in listened]
     if without and not insecure_dev:
         raise BadSettings(f"sources.{without[0]}.secrets: expected at least one secret (or insecure_dev = true)")
     if len(without) > 1:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from afterdose.settings.mllp import MllpSettings
+
 
 @dataclass(frozen=True, slots=True)
 class SenderSecret:
@@ -129,6 +131,9 @@ class SourceSettings:
     ``readable`` says whether we may read back from ``base_url``; ``auth``, ``ca_bundle``, ``proxy`` and ``plain_http``
     say how, where that is not the way to the target; ``zone`` is the zone of times that come without one; ``clinic``
     applies where the location of a dose names none.
+
+    For HL7 v2: ``patient_identifier_system`` is that of the patients' numbers, ``ignored_messages`` are types that are
+    acknowledged and no more.
     """
 
     name: str
@@ -142,6 +147,8 @@ class SourceSettings:
     zone: ZoneInfo | None
     clinic: str | None
     secrets: tuple[SenderSecret, ...]
+    patient_identifier_system: str | None
+    ignored_messages: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +165,4 @@ class Settings:
     operations: tuple[SenderSecret, ...]
     targets: Mapping[str, TargetSettings]
     sources: Mapping[str, SourceSettings]
+    mllp: tuple[MllpSettings, ...]

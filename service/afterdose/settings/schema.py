@@ -10,7 +10,8 @@ from typing import Any
 from marshmallow import RAISE, Schema, fields, validate
 
 from afterdose.settings.authentication import auth_fields
-from afterdose.settings.fields import HEADER, BaseUrl, Duration, Location, Secret, Table, Whole, Zone
+from afterdose.settings.fields import HEADER, BaseUrl, Duration, Location, Secret, Table, Whole, Words, Zone
+from afterdose.settings.mllp import MllpSchema
 
 _MESSAGES = {"unknown": "is not a setting", "type": "expected a table"}
 
@@ -204,6 +205,18 @@ class SourceSchema(_Strict):
         },
     )
     clinic = _text("The clinic file for its doses, where their location names none.", load_default=None)
+    patient_identifier_system = _text(
+        "The identifier system, in the EHR, of the patients' numbers that its HL7 v2 messages give.",
+        load_default=None,
+        example="https://hospital.example.org/mrn",
+    )
+    ignored_messages = Words(
+        load_default=frozenset(),
+        metadata={
+            "help": "Types of HL7 v2 messages that are acknowledged without being looked at.",
+            "example": ["ADT", "ORM^O01"],
+        },
+    )
     secrets = fields.List(
         fields.Nested(SecretSchema),
         load_default=list,
@@ -270,4 +283,10 @@ class SettingsSchema(_Strict):
         SourceSchema,
         load_default=dict,
         metadata={"help": "The systems that doses come from, each under a name of your own.", "example": "ehr"},
+    )
+    mllp = fields.List(
+        fields.Nested(MllpSchema),
+        load_default=list,
+        error_messages={"invalid": "expected a list of tables"},
+        metadata={"help": "Where `afterdose mllp` listens for HL7 v2 messages.", "file": ""},
     )

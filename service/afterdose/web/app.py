@@ -3,7 +3,7 @@
 from flask import Flask, Response
 
 from afterdose.ehr.keyring import PUBLISHED_FOR
-from afterdose.web import auth, health, inbound, jwks, metadata, problems
+from afterdose.web import auth, health, hl7v2, inbound, jwks, metadata, problems
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
 
@@ -25,12 +25,14 @@ def create_app(services: WebServices) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     doorkeeper = auth.Doorkeeper(services.settings, services.metrics)
-    auth.close_by_default(app, {"inbound": doorkeeper.require_source, "operations": doorkeeper.require_operations})
+    guards = {"hl7v2": doorkeeper.require_source, "inbound": doorkeeper.require_source}
+    auth.close_by_default(app, {**guards, "operations": doorkeeper.require_operations})
     app.register_blueprint(health.public())
     app.register_blueprint(health.guarded(services))
     app.register_blueprint(metadata.blueprint(services.clock()))
     app.register_blueprint(jwks.blueprint(services.published_keys, PUBLISHED_FOR))
     app.register_blueprint(inbound.blueprint(services))
+    app.register_blueprint(hl7v2.blueprint(services))
     problems.register(app)
     _finish_answers(app, services.metrics)
     return app

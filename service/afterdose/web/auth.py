@@ -36,7 +36,9 @@ class Doorkeeper:
         self._senders = _by_header(owners)
         self._operations = _by_header((secret, OPERATIONS) for secret in settings.operations)
         self._insecure_dev = settings.insecure_dev
-        self._open_source = next((s.name for s in settings.sources.values() if not s.secrets), None)
+        listened = {listener.source for listener in settings.mllp}
+        open_sources = (s.name for s in settings.sources.values() if not s.secrets and s.name not in listened)
+        self._open_source = next(open_sources, None) if settings.insecure_dev else None
 
     def require_source(self) -> None:
         """Let senders in, and remember for the request which source it is. Raises Unauthenticated."""

@@ -3,21 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
-from afterdose.core.errors import Problem
 from afterdose.settings import Settings
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.web.metrics import WebMetrics
-
-
-class Quarantine(Protocol):
-    """Where refused bytes of known senders are kept for a person."""
-
-    def keep(
-        self, source: str, received_at: datetime, media_type: str | None, body: bytes, problems: Sequence[Problem]
-    ) -> object:
-        """Keep them; may raise StoreError."""
+from afterdose.work.messages import Messages, Quarantine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +20,7 @@ class WebServices:
     settings: Settings
     submit: Callable[[Sequence[Arrival]], Sequence[Receipt]]
     quarantine: Quarantine
+    messages: Messages
     clock: Callable[[], datetime]
     checks: Mapping[str, Callable[[], str | None]]
     published_keys: Callable[[], Sequence[dict[str, object]]]

@@ -12,12 +12,14 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
 from afterdose import logs
+from afterdose.content.v2 import read_v2
 from afterdose.core.errors import StoreBusy, StoreUnusable
 from afterdose.settings import load_settings
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
+from afterdose.work.messages import Messages
 from web_server import OPERATIONS, TOKEN, write_settings
 
 CANARY = "PHICANARY-Doe-Jane"
@@ -48,6 +50,14 @@ def client(tmp_path: Path) -> Callable[..., FlaskClient]:
         submit=lambda _arrivals: [],
         quarantine=BrokenQuarantine(),
         clock=lambda: datetime(2026, 1, 5, tzinfo=UTC),
+        messages=Messages(
+            mapping=read_v2(None),
+            desks={},
+            submit=lambda _arrivals: [],
+            versions=lambda _source, _id: [],
+            quarantine=BrokenQuarantine(),
+            clock=lambda: datetime(2026, 1, 5, tzinfo=UTC),
+        ),
         checks={"database": sick, "disk": lambda: "only 3 MB are free", "clock": lambda: None},
         published_keys=list,
         metrics=WebMetrics(CollectorRegistry(), dict),
