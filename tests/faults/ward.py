@@ -126,6 +126,11 @@ class Ward:
         )
         assert answer.status_code == 200, answer.get_data(as_text=True)
 
+    def unsend(self, type_: str, id_: str) -> None:
+        """Deliver that something was deleted."""
+        answer = self._door.delete(f"/fhir/{type_}/{id_}", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert answer.status_code == 200, answer.get_data(as_text=True)
+
     def chart(self, resource: Resource) -> Resource:
         """The staff chart a dose in the EHR, and the EHR sends it."""
         stored = self.ehr.put(resource)
