@@ -16,6 +16,8 @@ from afterdose.core.reasons import Reason
 from afterdose.core.window import NextDose, score, window_after
 
 _A_DAY = timedelta(days=1)
+_A_MINUTE = timedelta(minutes=1)
+_DAY_MINUTES = _A_DAY // _A_MINUTE
 _Hours = Mapping[int, tuple[OpenHours, ...]]
 
 
@@ -111,13 +113,16 @@ def starts(clinic: Clinic, first: datetime, before: datetime, hours: _Hours | No
     The grid counts minutes after the full hour in wall-clock time. A wall-clock time that the
     clocks skip gives no start; one that comes twice gives two.
     """
+    opening = clinic.hours if hours is None else hours
     day = local_day(first, clinic) - _A_DAY
     last = local_day(before, clinic)
     while day <= last:
-        if day not in clinic.holidays:
-            opening = (clinic.hours if hours is None else hours).get(day.isoweekday(), ())
-            found = {start for interval in opening for start in _of(day, interval, clinic)}
-            yield from (start for start in sorted(found) if first <= start < before)
+        intervals = opening.get(day.isoweekday(), ())
+        if intervals and day not in clinic.holidays:
+            for start in _on(day, intervals, first, clinic):
+                if start >= before:
+                    break
+                yield start
         day += _A_DAY
 
 
@@ -139,13 +144,18 @@ def _in_window(occasion: Occasion, rules: Rules, clinic: Clinic) -> _Choice | No
     kinds: tuple[tuple[_Hours, tuple[Reason, ...]], ...] = ((clinic.hours, ()), (clinic.extended_hours, extended))
     earliest, window = occasion.earliest(rules), occasion.window
     plateau_ends = min(occasion.anchor + rules.plateau_ends_after, window.closes)
-    found = [
+    found = (
         _Choice(start, labels)
         for first, before in ((earliest, plateau_ends), (max(earliest, plateau_ends), window.closes))
         for hours, labels in kinds
         if (start := _first(occasion, clinic, first, before, hours)) is not None
-    ]
-    return min(found, key=lambda one: not occasion.clears_predicted(one.start, clinic), default=None)
+    )
+    best = None
+    for choice in found:
+        if occasion.clears_predicted(choice.start, clinic):
+            return choice
+        best = best or choice
+    return best
 
 
 def _early(occasion: Occasion, rules: Rules, clinic: Clinic) -> _Choice | None:
@@ -238,6 +248,35 @@ def _why_none(occasion: Occasion, rules: Rules, clinic: Clinic) -> Reason:
     if occasion.earliest(rules) >= occasion.anchor + rules.post_window_until:
         return Reason.TOO_LATE
     return Reason.NO_CLINIC_HOURS
+
+
+def _on(day: date, intervals: tuple[OpenHours, ...], first: datetime, clinic: Clinic) -> Iterator[datetime]:
+    """The starts of one day from ``first`` on, in order; nothing is made before it is asked for."""
+    midnight = datetime.combine(day, time(0))
+    instants = {*_instants(midnight, clinic), *(one - _A_DAY for one in _instants(midnight + _A_DAY, clinic))}
+    if len(instants) != 1:  # the clocks change on this day
+        found = {start for interval in intervals for start in _of(day, interval, clinic)}
+        yield from (start for start in sorted(found) if start >= first)
+        return
+    begins, length = instants.pop(), clinic.session_length // _A_MINUTE
+    spans = [(_minutes(one.opens), _minutes(one.closes) or _DAY_MINUTES) for one in intervals]
+    earliest = max(min(opens for opens, _ in spans), -((begins - first) // _A_MINUTE))
+    for minute in _grid(clinic.slot_grid, earliest):
+        if any(opens <= minute and minute + length <= closes for opens, closes in spans):
+            yield begins + minute * _A_MINUTE
+
+
+def _grid(grid: timedelta, earliest: int) -> Iterator[int]:
+    """The minutes of a day from ``earliest`` on at which sessions may start."""
+    step = grid // _A_MINUTE
+    for hour in range(earliest // 60, 24):
+        for minute in range(60 * hour, 60 * hour + 60, step):
+            if minute >= earliest:
+                yield minute
+
+
+def _minutes(wall: time) -> int:
+    return 60 * wall.hour + wall.minute
 
 
 def _of(day: date, hours: OpenHours, clinic: Clinic) -> Iterator[datetime]:
