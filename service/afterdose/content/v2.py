@@ -37,7 +37,7 @@ class _Row(Strict):
             r"[a-z][A-Za-z]*(?:\.[a-z][A-Za-z]*)*(?:\[\])?\Z", error="expected an element such as dosage.route"
         ),
     )
-    rule = one_of(*Rule)
+    rule = one_of(*map(str, Rule))
     fields_ = fields.List(_Fields(), required=True, data_key="fields", validate=validate.Length(min=1))
     table = words(load_default=None)
     source = words(required=True)
@@ -52,7 +52,7 @@ class _Table(Strict):
     processing_ids = fields.List(words(), required=True)
     identity = fields.List(_Fields(), required=True, validate=validate.Length(min=1))
     identifier_types = fields.List(fields.String(), required=True, validate=validate.Length(min=1))
-    action_when_absent = one_of(*Action)
+    action_when_absent = one_of(*map(str, Action))
     status_when_absent = one_of(*sorted(STATUSES))
     status_while_running = one_of(*sorted(STATUSES))
     unknown_amounts = fields.List(words(), required=True)

@@ -53,6 +53,16 @@ def problem(raw: bytes) -> tuple[str, str]:
     return caught.value.problems[0].code, caught.value.problems[0].path
 
 
+def check(raw: bytes) -> None:
+    """What comes of a message can be stored; BadInput is the only error."""
+    try:
+        made = translated(raw)
+    except BadInput:
+        return
+    for one in made:
+        strict_json.loads(strict_json.dumps(one.resource))
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_every_translation_is_an_administration_that_intake_takes(name: str) -> None:
     for one in translated(name):
@@ -411,13 +421,7 @@ def test_a_spoilt_message_is_translated_or_refused_and_nothing_else(
     for place, length, put in changes:
         raw = raw[:place] + put + raw[place + length :]
 
-    try:
-        made = translated(raw)
-    except BadInput as bad:
-        assert bad.problems
-    else:
-        for one in made:
-            strict_json.loads(strict_json.dumps(one.resource), max_depth=64)
+    check(raw)
 
 
 @settings(max_examples=200, deadline=None)
@@ -432,10 +436,4 @@ def test_whatever_stands_in_a_field_the_message_is_translated_or_refused(
     fields[field % len(fields)] = value.replace("\r", "").replace("\n", "")
     lines[line % len(lines)] = separator.join(fields)
 
-    try:
-        made = translated("\r".join(lines).encode("utf-8"))
-    except BadInput as bad:
-        assert bad.problems
-    else:
-        for one in made:
-            strict_json.dumps(one.resource)
+    check("\r".join(lines).encode("utf-8"))
