@@ -14,6 +14,7 @@ from marshmallow import ValidationError, fields, validate
 
 from afterdose.content.locate import find
 from afterdose.content.schemas import Strict, load, one_of, pattern, read_json, words
+from afterdose.core.activities import OPTIONAL
 from afterdose.core.codes import Codes, CodeSet, Product, ProductTerm
 from afterdose.core.dose import Coding, Family, Phase, ProductKind, Route
 from afterdose.core.errors import BadContent
@@ -161,6 +162,8 @@ def read_codes(overlay: Path | None) -> Codes:
         anaesthesia_procedures=code_set("anaesthesia-procedures"),
         emergency_places=code_set("emergency-places"),
         salts=code_set("salts"),
+        preferences=_mapped("ConceptMap-preferences", overlay, {str(kind): kind for kind in OPTIONAL}),
+        accompanied=_mapped("ConceptMap-accompaniment", overlay, {"therapist-present": True, "monitoring-only": False}),
         phases=_mapped("ConceptMap-phases", overlay, {str(phase): phase for phase in Phase}),
         blinded_marks=code_set("blinded-marks"),
         weekly_marks=code_set("weekly-marks"),

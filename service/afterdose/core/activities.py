@@ -23,7 +23,7 @@ from afterdose.core.care import (
     Standing,
 )
 from afterdose.core.cases import rules_at
-from afterdose.core.desk import Desk
+from afterdose.core.desk import Desk, doses_of
 from afterdose.core.dose import PlannedKind
 from afterdose.core.protocol import Rules
 from afterdose.core.reasons import Outcome
@@ -245,12 +245,20 @@ def _of_course(course: _Course, desk: Desk) -> Iterator[DesiredActivity]:
         starts=anchor + course.rules.opens_after,
         repeats=Repetition(every=practices.psychotherapy_every),
     )
+    preferred = _preferred(course, desk)
     for kind in OPTIONAL:
-        if kind in desk.snapshot.preferred:
+        if kind in preferred:
             yield _of_plan(kind, course, desk)
     if desk.snapshot.crisis_plan_on_file is False:
         due = max(anchor, heard) + course.rules.opens_after
         yield replace(_of_plan(ArtifactKind.CRISIS_PLAN, course, desk), due=due)
+
+
+def _preferred(course: _Course, desk: Desk) -> set[ArtifactKind]:
+    """The ways of working that are stated as preferred on what hangs together with a dose of the course."""
+    codes = desk.snapshot.codes
+    marks = [mark for dose in doses_of(course.plan.verdicts, desk.snapshot) for mark in dose.context.marks]
+    return {found for mark in marks if (found := codes.preferences.get((mark.system, mark.code))) is not None}
 
 
 def _after_dose(kind: ArtifactKind, course: _Course, desk: Desk) -> DesiredActivity:

@@ -165,9 +165,13 @@ def _conditions(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> tuple[Do
 
 
 def _therapist_present(verdict: DoseVerdict, snapshot: Snapshot) -> bool | None:
-    """Whether a psychotherapist took part in a dose, as far as its performers say."""
-    therapists = set(snapshot.codes.outbound.get("session-specialty", ()))
-    present = any(therapists.intersection(dose.context.specialties) for dose in doses_of([verdict], snapshot))
+    """Whether a psychotherapist took part in a dose, as far as marks, its performers or the clinic say."""
+    codes, contexts = snapshot.codes, [dose.context for dose in doses_of([verdict], snapshot)]
+    for mark in (mark for context in contexts for mark in context.marks):
+        if (said := codes.accompanied.get((mark.system, mark.code))) is not None:
+            return said
+    therapists = set(codes.outbound.get("session-specialty", ()))
+    present = any(therapists.intersection(context.specialties) for context in contexts)
     return True if present else snapshot.clinic.therapist_present
 
 

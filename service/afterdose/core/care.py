@@ -105,8 +105,6 @@ class Snapshot:
     clinic: Clinic
     codes: Codes
     accept_auto: bool = False
-    preferred: frozenset[ArtifactKind] = frozenset()
-    """Optional ways of working that patient or clinician have stated as their preference."""
     crisis_plan_on_file: bool | None = None
     """None where that cannot be known."""
 

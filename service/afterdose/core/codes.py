@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from afterdose.core.artifact import ArtifactKind
 from afterdose.core.dose import Coding, Family, Phase, ProductKind, Route
 
 
@@ -82,6 +83,10 @@ class Codes:
     emergency_places: CodeSet = _NOTHING
     salts: CodeSet = _NOTHING
     """Codes of salts: an ingredient's strength under such a code counts the salt, not the base."""
+    preferences: Mapping[tuple[str, str], ArtifactKind] = field(default_factory=dict)
+    """Marks that state a preference for an optional way of working."""
+    accompanied: Mapping[tuple[str, str], bool] = field(default_factory=dict)
+    """Marks that say whether a therapist was present at a dose, or medical monitoring only."""
     phases: Mapping[tuple[str, str], Phase] = field(default_factory=dict)
     """What a mark of a request, episode or dose says about the phase; words under the empty system, in lower case."""
     blinded_marks: CodeSet = _NOTHING

@@ -177,8 +177,11 @@ def test_psychotherapy_is_proposed_without_a_dose() -> None:
 
 
 def test_optional_ways_of_working_are_proposed_by_stated_preference_only() -> None:
-    assert not set(OPTIONAL) & set(active())
-    assert set(OPTIONAL) & set(active(preferred=frozenset({ArtifactKind.ART_WORK}))) == {ArtifactKind.ART_WORK}
+    mark = Coding("urn:test:mark", "art")
+    codes = replace(codes_for_tests(), preferences={("urn:test:mark", "art"): ArtifactKind.ART_WORK})
+    stated = replace(MONDAY, context=a_context(marks=(mark,)))
+    assert not set(OPTIONAL) & set(active(codes=codes))
+    assert set(OPTIONAL) & set(active(stated, codes=codes)) == {ArtifactKind.ART_WORK}
 
 
 @pytest.mark.parametrize(("on_file", "asked"), [(False, True), (True, False), (None, False)])
@@ -316,16 +319,18 @@ def test_a_plan_that_nobody_has_activated_is_looked_at_while_it_matters() -> Non
     assert decide(draft, END + hours(73)).wake_up == END + timedelta(days=7)
 
 
-def test_who_accompanied_the_dose_comes_from_its_performers_else_from_the_clinic() -> None:
-    therapist = Coding("urn:test:specialty", "psychotherapy")
-    codes = replace(codes_for_tests(), outbound={"session-specialty": (therapist,)})
+def test_who_accompanied_the_dose_comes_from_marks_then_its_performers_then_the_clinic() -> None:
+    therapist, mark = Coding("urn:test:specialty", "psychotherapy"), Coding("urn:test:mark", "alone")
+    outbound, accompanied = {"session-specialty": (therapist,)}, {("urn:test:mark", "alone"): False}
+    codes = replace(codes_for_tests(), outbound=outbound, accompanied=accompanied)
+    marked = replace(MONDAY, context=a_context(specialties=(therapist,), marks=(mark,)))
     present = replace(MONDAY, context=a_context(specialties=(therapist,)))
     monitored = a_clinic(therapist_present=False)
     told = [
         decide(a_snapshot(dose, codes=codes, clinic=clinic), NOW).plans[0].therapist_present
-        for dose, clinic in ((present, monitored), (MONDAY, monitored), (MONDAY, a_clinic()))
+        for dose, clinic in ((marked, a_clinic()), (present, monitored), (MONDAY, monitored), (MONDAY, a_clinic()))
     ]
-    assert told == [True, False, None]
+    assert told == [False, True, False, None]
 
 
 def test_the_plan_names_the_conditions_of_its_doses() -> None:

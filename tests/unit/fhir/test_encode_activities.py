@@ -21,7 +21,7 @@ from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead
 from afterdose.fhir.encode_activities import activity, goal
 from afterdose.fhir.narrative import Wording
 from afterdose.work.preview import resources
-from builders import a_dose, a_planned_dose, a_snapshot, local
+from builders import a_context, a_dose, a_planned_dose, a_snapshot, codes_for_tests, local
 
 Resource = dict[str, Any]
 NOW = local("2026-01-05 12:00")
@@ -65,7 +65,11 @@ def head(**changes: Any) -> Letterhead:
 @cache
 def whole() -> Care:
     """A course with everything that a course can have."""
-    snapshot = site(a_snapshot(DOSE, accept_auto=True, preferred=frozenset(OPTIONAL), crisis_plan_on_file=False))
+    marks = {Coding("urn:test:mark", str(kind)): kind for kind in OPTIONAL}
+    preferences = {(mark.system, mark.code): kind for mark, kind in marks.items()}
+    codes = replace(codes_for_tests(), preferences=preferences)
+    dose = replace(DOSE, context=a_context(marks=tuple(marks)))
+    snapshot = site(a_snapshot(dose, accept_auto=True, codes=codes, crisis_plan_on_file=False))
     care = decide(snapshot, NOW)
     (reminded,) = [one for one in care.activities if one.key.kind is ArtifactKind.COMMITMENTS]
     reminder = replace(
