@@ -1,4 +1,4 @@
-"""What a durable accept costs, as a share of a route that only answers 202.
+"""What a durable accept costs, as a share of a Flask route that only reads the body and answers 202.
 
     python tests/benchmarks/accept.py [--postgres URL] [--seconds 5] [--rounds 3] [--json FILE]
 
@@ -32,6 +32,8 @@ from load import Measured, measure  # noqa: E402
 PROCESSES, THREADS, CONNECTIONS = 2, 8, 16
 BASELINE = "granian, bare 202"
 GUNICORN = "gunicorn gthread, bare 202"
+RAW = "granian, bare 202 without Flask"
+GUNICORN_RAW = "gunicorn gthread, 202 without Flask"
 APP_ON_SQLITE = "granian, the real app on SQLite"
 APP_ON_POSTGRES = "granian, the real app on PostgreSQL"
 
@@ -73,6 +75,7 @@ def rows(folder: Path, postgres: str | None) -> list[Row]:
     migrate(sqlite)
     chosen = [
         Row(BASELINE, "routes:bare"),
+        Row(RAW, "routes:raw"),
         Row("granian, durable on SQLite", "routes:durable", environment={"BENCHMARK_DATABASE": sqlite}),
         _real_app(APP_ON_SQLITE, folder / "app-on-sqlite", sqlite.replace("/benchmark/", "/app-on-sqlite/")),
     ]
@@ -83,6 +86,7 @@ def rows(folder: Path, postgres: str | None) -> list[Row]:
         chosen.append(_real_app(APP_ON_POSTGRES, folder / "app-on-postgres", postgres))
     if shutil.which("gunicorn", path=_programs()):
         chosen.append(Row(GUNICORN, "routes:bare", server="gunicorn"))
+        chosen.append(Row(GUNICORN_RAW, "routes:raw", server="gunicorn"))
     return chosen
 
 
@@ -176,10 +180,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="accept-") as folder:
         results = run(rows(Path(folder), arguments.postgres), seconds=arguments.seconds, rounds=arguments.rounds)
     base = results[BASELINE].per_second
-    print(f"{'':32} {'per s':>8} {'ratio':>6} {'p50 ms':>7} {'p99 ms':>7} {'max ms':>7} {'failed':>6}")
+    print(f"{'':36} {'per s':>8} {'ratio':>6} {'p50 ms':>7} {'p99 ms':>7} {'max ms':>7} {'failed':>6}")
     for name, one in results.items():
         print(
-            f"{name:32} {one.per_second:8.0f} {one.per_second / base:6.2f} {one.p50:7.1f} {one.p99:7.1f}"
+            f"{name:36} {one.per_second:8.0f} {one.per_second / base:6.2f} {one.p50:7.1f} {one.p99:7.1f}"
             f" {one.slowest:7.1f} {one.failed:6.0f}"
         )
     if arguments.json:

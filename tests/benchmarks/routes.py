@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from flask import Flask, Response, request
+
 from afterdose.store.rows import Arrival
 from afterdose.store.store import Store, open_store
 
@@ -13,8 +15,19 @@ StartResponse = Callable[[str, list[tuple[str, str]]], object]
 PATIENTS = 1_000
 
 
-def bare(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-    """Read the body and answer 202: what the server and its HTTP layer cost."""
+bare = Flask(__name__, static_folder=None)
+"""One route that reads the body and answers 202: what the server and the web framework cost."""
+
+
+@bare.put("/fhir/MedicationAdministration/<resource_id>")
+def accept(resource_id: str) -> Response:  # noqa: ARG001 - the URL names it
+    """Read the body and answer; nothing is looked at."""
+    request.get_data()
+    return Response(status=202)
+
+
+def raw(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    """The same without a web framework: what the server and its HTTP layer cost."""
     environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     return _accepted(start_response)
 
