@@ -22,7 +22,7 @@ from afterdose import logs
 from afterdose.bootstrap import utc_now
 from afterdose.cli import main
 from afterdose.connections import Connection, connect, keyring, published_keys
-from afterdose.core.errors import BadSettings, EhrRefused, EhrUnavailable
+from afterdose.core.errors import BadSettings, EhrError, EhrRefused, EhrUnavailable
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.tokens import AccessTokens
 from afterdose.sandbox import SandboxEHR
@@ -284,7 +284,7 @@ class TestRefusedToken:
         assert len(ehr.all("Task")) == 21
         assert len(tokens.requests) == 2
 
-    def test_a_second_refusal_is_for_a_person_and_one_alarm(
+    def test_a_second_refusal_is_no_third_try_and_one_alarm(
         self, ehr: SandboxEHR, tokens: TokenServer, connection: Connect, log: io.StringIO
     ) -> None:
         passed = Passed()
@@ -294,7 +294,7 @@ class TestRefusedToken:
         ehr.behaviour = replace(ehr.behaviour, bearer="all-tokens-are-revoked")
         for number in range(2, 4):
             passed.seconds += 60
-            with pytest.raises(EhrRefused) as raised:
+            with pytest.raises(EhrError) as raised:
                 client.create(TASK)
             assert raised.value.status == 401
             assert len(tokens.requests) == number
