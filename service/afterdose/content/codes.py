@@ -14,10 +14,10 @@ from marshmallow import ValidationError, fields, validate
 
 from afterdose.content.locate import find
 from afterdose.content.schemas import Strict, load, one_of, pattern, read_json, words
-from afterdose.core.activities import OPTIONAL
 from afterdose.core.codes import Codes, CodeSet, Product, ProductTerm
 from afterdose.core.dose import Coding, Family, Phase, ProductKind, Route
 from afterdose.core.errors import BadContent
+from afterdose.core.wishes import OPTIONAL
 
 _PRODUCTS = {
     "ketamine": Product(family=Family.KETAMINE, kind=ProductKind.SINGLE_INGREDIENT),

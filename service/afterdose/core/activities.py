@@ -5,33 +5,24 @@ activated the plan. Nothing is wanted whose deadline had passed when its dose wa
 facts change, and ends with its cause unless a person has acted on it. Nothing here depends on the present time.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from afterdose.core.care import (
-    ArtifactKey,
     ArtifactKind,
     DesiredActivity,
     DesiredGoal,
     DesiredPlan,
-    DoseVerdict,
     KnownArtifact,
     PlanStatus,
-    Repetition,
     Standing,
 )
-from afterdose.core.cases import rules_at
-from afterdose.core.desk import Desk, doses_of
-from afterdose.core.dose import PlannedKind
-from afterdose.core.protocol import Rules
-from afterdose.core.reasons import Outcome
+from afterdose.core.desk import Desk
 from afterdose.core.standing import is_open
-from afterdose.core.window import NextDose, next_after
+from afterdose.core.wishes import OPEN_PLANS, OPTIONAL, Course, course_of, wished
 
-OPTIONAL = (ArtifactKind.COGNITIVE_WORK, ArtifactKind.SOMATIC_WORK, ArtifactKind.ART_WORK)
-"""Ways of working that are proposed by stated preference only."""
 OF_PATIENT = (
     ArtifactKind.JOURNALING,
     ArtifactKind.MINDFULNESS,
@@ -53,24 +44,8 @@ ACTIVITIES = (
 BESIDES = frozenset({ArtifactKind.GOAL, *ACTIVITIES})
 """What a plan is whole without: an EHR that does not take it goes without, and the narrative tells it."""
 
-_A_DAY = timedelta(days=1)
-_OPEN = frozenset({PlanStatus.DRAFT, PlanStatus.ACTIVE})
-_PLANNED = frozenset({Outcome.PLANNED, Outcome.UNMET})
-_GIVEN = _PLANNED | {Outcome.REVIEW, Outcome.WAITING}
 # How we leave a Task, a ServiceRequest or a Goal (http://hl7.org/fhir/R4/valueset-task-status.html and its neighbours).
 _UNTOUCHED = frozenset({None, "", "requested", "draft", "active", "proposed"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Course:
-    """One course with what its activities are counted from. ``limit``: the next dose less its buffer, where known."""
-
-    plan: DesiredPlan
-    first: DoseVerdict
-    latest: DoseVerdict
-    rules: Rules
-    limit: datetime | None
-    last_planned: datetime | None
 
 
 def goals(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredGoal]:
@@ -84,7 +59,7 @@ def goals(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredGoal]:
             labels=plan.labels,
         )
         for plan in plans
-        if plan.status in _OPEN
+        if plan.status in OPEN_PLANS
     ]
     kept = {one.key for one in found}
     named = {plan.key.subject: plan for plan in plans}
@@ -101,11 +76,11 @@ def activities(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredActivity
     """The activities to have, to go on naming and to end."""
     wanted: list[DesiredActivity] = []
     for plan in plans:
-        course = _course(plan, desk)
+        course = course_of(plan, desk)
         if course is not None:
             wanted += [
                 replace(one, waits=one.waits or _not_begun(one, course, desk))
-                for one in _wished(course, desk)
+                for one in wished(course, desk)
                 if _is_wanted(one, desk)
             ]
     keys = {one.key for one in wanted}
@@ -130,7 +105,7 @@ def activities(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredActivity
 
 def look_for_activation(plan: DesiredPlan, desk: Desk, now: datetime) -> datetime | None:
     """When to see whether a clinician has activated a plan that patients' activities wait for."""
-    course = _course(plan, desk) if plan.status is PlanStatus.DRAFT else None
+    course = course_of(plan, desk) if plan.status is PlanStatus.DRAFT else None
     step = course.rules.look_for_activation if course is not None else None
     if course is None or step is None or course.latest.anchor is None:
         return None
@@ -139,159 +114,6 @@ def look_for_activation(plan: DesiredPlan, desk: Desk, now: datetime) -> datetim
     look = anchor + (passed + 1) * step
     until = max(practices.journal_due, practices.mindfulness_until, practices.activation_due[1])
     return look if look < anchor + until else None
-
-
-def _course(plan: DesiredPlan, desk: Desk) -> _Course | None:
-    """A course that is open and has a dose session with an end; None where there is nothing to count from."""
-    eligible = [one for one in plan.verdicts if one.outcome in _PLANNED and one.anchor is not None]
-    if plan.status not in _OPEN or not eligible:
-        return None
-    latest = max(eligible, key=lambda one: (one.anchor or plan.period_start, one.founder))
-    anchor, clinic = latest.anchor or plan.period_start, desk.snapshot.clinic
-    rules = rules_at(desk.snapshot, plan.family, anchor)
-    coming = next_after(anchor, _doses(desk, anchor + rules.cluster_gap))
-    coming_doses = [one for one in desk.snapshot.planned if one.at > anchor and one.dropped_at is None]
-    planned = [one.at for one in coming_doses if one.family in (None, plan.family)]
-    return _Course(
-        plan=plan,
-        first=min(eligible, key=lambda one: (one.anchor or plan.period_start, one.founder)),
-        latest=latest,
-        rules=rules,
-        limit=coming.at - clinic.next_dose_buffer if coming is not None else None,
-        last_planned=max(planned, default=None),
-    )
-
-
-def _doses(desk: Desk, beyond: datetime) -> Iterator[NextDose]:
-    """Doses given, and doses announced for later than ``beyond``: an announced one before it is the given one."""
-    for verdict in desk.judged.verdicts:
-        if verdict.outcome in _GIVEN and verdict.start is not None:
-            yield NextDose(verdict.start, PlannedKind.GIVEN)
-    for dose in desk.snapshot.planned:
-        if dose.at > beyond and dose.dropped_at is None:
-            yield NextDose(dose.at, PlannedKind.PLANNED)
-
-
-def _wished(course: _Course, desk: Desk) -> list[DesiredActivity]:
-    """What a course would have if people and time had no say."""
-    waits = course.plan.status is not PlanStatus.ACTIVE
-    patient = [replace(one, waits=waits) for one in _of_patient(course, desk)]
-    return [*_of_course(course, desk), *_checks(course, desk), *patient]
-
-
-def _of_patient(course: _Course, desk: Desk) -> Iterator[DesiredActivity]:
-    """What the patient does after the latest dose: nothing before monitoring is over, all over by the next dose."""
-    rules, practices = course.rules, course.rules.practices
-    anchor = course.latest.anchor or course.plan.period_start
-    from_now = max(anchor + rules.nothing_before, course.latest.heard_at or anchor)
-    later = max(anchor + rules.opens_after, from_now)
-
-    def own(kind: ArtifactKind, starts: datetime, due: datetime, repeats: Repetition | None = None) -> DesiredActivity:
-        one = replace(_after_dose(kind, course, desk), for_patient=True, starts=starts, repeats=repeats)
-        return replace(one, due=_cut(due, course.limit))
-
-    yield own(ArtifactKind.JOURNALING, from_now, anchor + practices.journal_due)
-    practice = Repetition(
-        every=_A_DAY, count=_days(practices.mindfulness_until, course), length=practices.mindfulness_length
-    )
-    yield own(ArtifactKind.MINDFULNESS, from_now, anchor + practices.mindfulness_until, practice)
-    nights = Repetition(every=_A_DAY, count=_days(practices.sleep_support, course), at_bedtime=True)
-    yield own(ArtifactKind.SLEEP, from_now, anchor + practices.sleep_support, nights)
-    yield own(ArtifactKind.ACTIVATION, later, anchor + practices.activation_due[1])
-    commitments = own(ArtifactKind.COMMITMENTS, later, course.limit or anchor + practices.commitments_due)
-    yield replace(commitments, due_assumed=course.limit is None)
-
-
-def _checks(course: _Course, desk: Desk) -> Iterator[DesiredActivity]:
-    """What staff do after the latest dose. A check that the next dose comes before belongs to that dose.
-
-    A check that is open moves on with each dose, so that there is never more than one of a kind.
-    """
-    anchor = course.latest.anchor or course.plan.period_start
-    kinds = (ArtifactKind.OUTCOME_CHECK, ArtifactKind.LATER_OUTCOME_CHECK)
-    for kind, after in zip(kinds, course.rules.practices.outcome_checks, strict=False):
-        if course.limit is None or anchor + after < course.limit:
-            check = replace(_after_dose(kind, course, desk), due=anchor + after)
-            yield replace(check, key=_carried(kind, course, desk) or check.key)
-    subject = course.latest.session_id
-    visit = desk.standings.visit(subject) if subject is not None else None
-    asked = desk.standings.latest(ArtifactKind.COMMITMENTS, subject) if subject is not None else None
-    if visit is None or asked is None or (visit.ehr_status, asked.ehr_status) != ("fulfilled", "requested"):
-        return
-    yield replace(
-        _after_dose(ArtifactKind.COMMITMENTS_REMINDER, course, desk),
-        due=course.limit or anchor + course.rules.practices.commitments_due,
-        due_assumed=course.limit is None,
-        focus=visit.key,
-    )
-
-
-def _carried(kind: ArtifactKind, course: _Course, desk: Desk) -> ArtifactKey | None:
-    """The artifact of an earlier dose session of the course that is still open."""
-    sessions = {one.session_id for one in course.plan.verdicts if one.outcome in _PLANNED}
-    return next((row.key for row in desk.standings.still_open(kind) if row.key.subject in sessions), None)
-
-
-def _of_course(course: _Course, desk: Desk) -> Iterator[DesiredActivity]:
-    """What belongs to the course as a whole; the relapse plan exists before the active phase can end (R1)."""
-    practices, plan = course.rules.practices, course.plan
-    anchor = course.first.anchor or plan.period_start
-    heard = min((one.heard_at for one in plan.verdicts if one.heard_at is not None), default=anchor)
-    in_time = heard < anchor + practices.relapse_plan_due
-    due = _cut((anchor if in_time else heard) + practices.relapse_plan_due, course.last_planned)
-    yield replace(_of_plan(ArtifactKind.RELAPSE_PLAN, course, desk), due=due)
-    yield replace(
-        _of_plan(ArtifactKind.PSYCHOTHERAPY, course, desk),
-        starts=anchor + course.rules.opens_after,
-        repeats=Repetition(every=practices.psychotherapy_every),
-    )
-    preferred = _preferred(course, desk)
-    for kind in OPTIONAL:
-        if kind in preferred:
-            yield _of_plan(kind, course, desk)
-    if desk.snapshot.crisis_plan_on_file is False:
-        due = max(anchor, heard) + course.rules.opens_after
-        yield replace(_of_plan(ArtifactKind.CRISIS_PLAN, course, desk), due=due)
-
-
-def _preferred(course: _Course, desk: Desk) -> set[ArtifactKind]:
-    """The ways of working that are stated as preferred on what hangs together with a dose of the course."""
-    codes = desk.snapshot.codes
-    marks = [mark for dose in doses_of(course.plan.verdicts, desk.snapshot) for mark in dose.context.marks]
-    return {found for mark in marks if (found := codes.preferences.get((mark.system, mark.code))) is not None}
-
-
-def _after_dose(kind: ArtifactKind, course: _Course, desk: Desk) -> DesiredActivity:
-    subject = course.latest.session_id
-    if subject is None:
-        raise ValueError("a dose session of a course has an id")
-    return DesiredActivity(
-        key=desk.standings.key(kind, subject),
-        course=course.plan.key,
-        family=course.plan.family,
-        dose=course.latest,
-        labels=course.plan.labels,
-    )
-
-
-def _of_plan(kind: ArtifactKind, course: _Course, desk: Desk) -> DesiredActivity:
-    return DesiredActivity(
-        key=desk.standings.key(kind, course.plan.key.subject),
-        course=course.plan.key,
-        family=course.plan.family,
-        labels=course.plan.labels,
-    )
-
-
-def _cut(due: datetime, limit: datetime | None) -> datetime:
-    return due if limit is None else min(due, limit)
-
-
-def _days(until: timedelta, course: _Course) -> int | None:
-    """How many daily times there are; None where the next dose cuts them short."""
-    anchor = course.latest.anchor
-    cut = anchor is not None and course.limit is not None and course.limit < anchor + until
-    return None if cut else until // _A_DAY
 
 
 def _is_wanted(one: DesiredActivity, desk: Desk) -> bool:
@@ -307,7 +129,7 @@ def _is_wanted(one: DesiredActivity, desk: Desk) -> bool:
     return heard_at is None or one.due is None or one.due > heard_at
 
 
-def _not_begun(one: DesiredActivity, course: _Course, desk: Desk) -> bool:
+def _not_begun(one: DesiredActivity, course: Course, desk: Desk) -> bool:
     """Whether it would be begun while a dose session of its course cannot be decided."""
     held = course.plan.key.subject in _held_courses(desk)
     return held and not desk.standings.is_open(one.key.kind, one.key.subject)

@@ -7,7 +7,7 @@ import pytest
 from lifecycle import MONDAY, NOW, course_of, people_did, session_of, with_doses
 
 from afterdose.core import activities
-from afterdose.core.activities import ACTIVITIES, OPTIONAL
+from afterdose.core.activities import ACTIVITIES
 from afterdose.core.care import (
     ArtifactKind,
     Care,
@@ -20,6 +20,7 @@ from afterdose.core.care import (
 )
 from afterdose.core.dose import Coding
 from afterdose.core.plan import decide
+from afterdose.core.wishes import OPTIONAL
 from builders import (
     a_clinic,
     a_context,

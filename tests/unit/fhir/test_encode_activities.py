@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from afterdose.content.content import Content, load_content
-from afterdose.core.activities import ACTIVITIES, OPTIONAL
+from afterdose.core.activities import ACTIVITIES
 from afterdose.core.care import ArtifactKind, Care, DesiredActivity, PlanStatus, Snapshot
 from afterdose.core.dose import Coding, Family
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Reason
+from afterdose.core.wishes import OPTIONAL
 from afterdose.fhir import conform
 from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead
 from afterdose.fhir.encode_activities import activity, goal
