@@ -90,7 +90,8 @@ def resources(care: Care, head: Letterhead) -> list[dict[str, Any]]:
 
 
 def _as_given(patient: str | None, doses: Sequence[Dose], coming: Coming, site: Site, now: datetime) -> Preview:
-    latest = max((moment for dose in doses if (moment := _over(dose)) is not None), default=now)
+    ordered = max((order.heard_at for order in coming.orders), default=now)
+    latest = max((moment for dose in doses if (moment := _over(dose)) is not None), default=ordered)
     heard = [replace(dose, heard_at=_over(dose) or latest) for dose in doses]
     care = decide(_snapshot(patient, heard, coming, site), latest)
     verdicts = []
