@@ -151,7 +151,7 @@ def test_the_weight_is_not_asked_for_where_the_dose_does_not_depend_on_it(ward: 
     ward.chart(dose("d2", ENDED - timedelta(days=2), dosage=per_weight))
     ward.settle()
 
-    assert sorted(asked(ward)) == ["Condition", "Patient"]
+    assert sorted(asked(ward)) == ["Condition", "Patient", "Procedure"]
 
 
 def test_what_is_known_serves_until_a_newer_hint(ward: Ward) -> None:
@@ -163,7 +163,7 @@ def test_what_is_known_serves_until_a_newer_hint(ward: Ward) -> None:
     ward.send({**given, "note": [{"text": "x"}]})
     ward.settle()
 
-    assert sorted(first) == ["Condition", "MedicationRequest", "Observation", "Patient"]
+    assert sorted(first) == ["Condition", "MedicationRequest", "Observation", "Patient", "Procedure"]
     assert asked(ward)[len(first) :] == ["MedicationRequest"]
 
 
@@ -195,6 +195,7 @@ def test_a_dose_costs_a_bounded_number_of_calls_however_much_it_refers_to(ward: 
         "Observation": 1,
         "Patient": 1,
         "PractitionerRole": 5,
+        "Procedure": 1,
     }
 
 
@@ -206,6 +207,18 @@ def test_a_specialty_of_who_gave_it_is_evidence(ward: Ward) -> None:
     ward.settle()
 
     assert judged(ward, "d1")[0] == "planned"
+
+
+def test_anaesthesia_at_the_hour_of_the_dose_is_heard_of(ward: Ward) -> None:
+    code = {"coding": [{"system": SNOMED, "code": "50697003"}]}
+    when = {"start": (ENDED - timedelta(hours=1)).isoformat(), "end": ENDED.isoformat()}
+    anaesthesia = {"resourceType": "Procedure", "id": "x1", "status": "completed", "code": code, "subject": SUBJECT}
+    ward.ehr.put({**anaesthesia, "performedPeriod": when})
+
+    ward.chart(dose("d1", ENDED))
+    ward.settle()
+
+    assert judged(ward, "d1")[0] == "not-eligible"
 
 
 def test_a_search_that_answers_about_others_says_nothing(ward: Ward) -> None:
@@ -300,14 +313,66 @@ def test_a_push_that_is_older_than_what_was_read_does_not_replace_it(ward: Ward)
     assert judged(ward, "d1")[0] == "planned"
 
 
-def test_a_patient_with_an_order_and_no_dose_is_looked_at(ward: Ward) -> None:
-    ward.send(request(dosageInstruction=[{"timing": {"event": ["2026-01-07T15:00:00Z"]}}]))
+def prepared(ward: Ward, *statuses: str) -> list[Resource]:
+    """What stands in the EHR, open or in ``statuses``, although no dose was given."""
+    resources = [one for type_ in ("Appointment", "Task", "ServiceRequest") for one in ward.ehr.all(type_)]
+    return [one for one in resources if one["status"] in (statuses or ("proposed", "requested", "draft", "active"))]
+
+
+def indicated_order(ward: Ward, **changes: Any) -> Resource:
+    when = (ward.clock() + timedelta(days=9)).isoformat()
+    reason = [{"coding": [{"system": ICD, "code": "F33.2"}]}]
+    return request(reasonCode=reason, dosageInstruction=[{"timing": {"event": [when]}}], **changes)
+
+
+def test_an_order_without_a_dose_is_prepared_for_and_its_end_takes_that_back(ward: Ward) -> None:
+    ordered = indicated_order(ward)
+    ward.send(ordered)
+    ward.settle()
+    assert prepared(ward)
+
+    ward.send({**ordered, "status": "cancelled"})
+    ward.settle()
+    assert not prepared(ward)
+
+
+def test_a_deleted_order_takes_back_what_it_brought_about(ward: Ward) -> None:
+    ward.send(indicated_order(ward))
+    ward.settle()
+    assert prepared(ward)
+
+    ward.unsend("MedicationRequest", "r1")
+    ward.settle()
+    assert not prepared(ward)
+
+
+def test_an_order_for_a_minor_is_not_prepared_for(ward: Ward) -> None:
+    ward.ehr.put({"resourceType": "Patient", "id": PATIENT, "birthDate": "2012-02-01"})
+    ward.send(indicated_order(ward))
     ward.settle()
 
-    row = ward.store.agenda.find("ehr", PATIENT)
-    assert row is not None
-    assert row.attempts == 0
-    assert ward.store.facts.history("ehr", PATIENT) == {}
+    assert not prepared(ward)
+    assert "Patient" in asked(ward)
+
+
+def test_an_order_of_another_drug_is_not_asked_about(ward: Ward) -> None:
+    ward.send(indicated_order(ward, medicationCodeableConcept=ONDANSETRON, encounter={"reference": "Encounter/e1"}))
+    ward.settle()
+
+    assert asked(ward) == []
+
+
+def test_an_order_changed_in_nothing_that_matters_changes_nothing(ward: Ward) -> None:
+    ordered = indicated_order(ward)
+    ward.send(ordered)
+    ward.settle()
+    before = ward.end_state()
+    ward.clock.advance(timedelta(hours=3))
+
+    ward.send({**ordered, "note": [{"text": "x"}]})
+    ward.settle()
+
+    assert ward.end_state() == before
 
 
 def test_an_order_whose_drug_is_a_reference_announces_doses_too(ward: Ward) -> None:

@@ -8,7 +8,7 @@ with its time and serves until a newer hint arrives. A failed read never withdra
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from afterdose.core.dose import Context, Dose, DoseKey, PlannedDose
+from afterdose.core.dose import Context, Dose, DoseKey, Order, PlannedDose
 from afterdose.core.errors import EhrGone, EhrRefused
 from afterdose.core.history import Interaction, Version, Via, heard_at, is_tie, newest
 from afterdose.core.needs import may_be_ours
@@ -35,6 +35,7 @@ class Gathered:
 
     doses: tuple[Dose, ...]
     planned: tuple[PlannedDose, ...]
+    orders: tuple[Order, ...]
     others: tuple[Fact, ...]
 
 
@@ -79,8 +80,16 @@ class Gatherer:
         case = _Case(claim, hold, related)
         found = (self._dose(case, key, history[key]) for key in sorted(history))
         doses = tuple(dose for dose in found if dose is not None)
-        planned = tuple(dose for one in related.values() for dose in coming(one, claim.patient, self._codes))
-        return Gathered(doses=doses, planned=planned, others=others)
+        announced = [
+            coming(one, claim.patient, claim.target, self._surroundings, self._store.facts.versions)
+            for one in related.values()
+        ]
+        return Gathered(
+            doses=doses,
+            planned=tuple(dose for one in announced for dose in one.doses),
+            orders=tuple(order for one in announced for order in one.orders),
+            others=others,
+        )
 
     def _related(self, name: str, others: Sequence[Fact], claim: Claim, hold: Callable[[], None]) -> Related:
         return Related(

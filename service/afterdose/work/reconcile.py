@@ -159,6 +159,7 @@ class Reconciler:
             patient=None if claim.patient.startswith("~") else claim.patient,
             doses=gathered.doses,
             planned=gathered.planned,
+            orders=gathered.orders,
             known=known,
             protocols=self._content.protocols,
             clinic=self._clinic_for(claim.target, gathered.doses),

@@ -127,6 +127,10 @@ class Related:
                 if known is not None and known.resource is not None:
                     yield known.resource
 
+    def deleted(self, *types: str) -> list[tuple[str, str]]:
+        """Type and id of what was sent to us of some types and deleted since."""
+        return [key for key, fact in self._facts.items() if key[0] in types and fact.interaction == "delete"]
+
     def met(self, *types: str) -> Iterator[Resource]:
         """What was sent to us or found of some types."""
         found = {(str(one["resourceType"]), str(one.get("id"))): one for one in self.pushed(*types)}

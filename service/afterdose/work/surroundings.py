@@ -1,8 +1,9 @@
-"""A dose with what hangs on it: only what can change the decision is asked for, in the order in which it decides.
+"""Doses and orders with what hangs on them: only what can change a decision is asked for, in the order of deciding.
 
 First what drug it is; for another drug nothing more. Then what speaks for psychiatric use or against it: the request,
 the encounter, their reasons, places and performers. Where that leaves the dose eligible or to a person: what makes
-one careful, which is the patient, the problem list, and the body weight where the dose is bounded by it.
+one careful, which is the patient, the problem list, procedures, a consent where the clinic wants one, and the body
+weight where the dose is bounded by it.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from afterdose.core.protocol import Protocol, Rules
 from afterdose.core.reasons import Eligibility
 from afterdose.core.session import begins
 from afterdose.ehr.wire import token
+from afterdose.fhir import accepted
 from afterdose.fhir.administration import TYPE, envelope
 from afterdose.fhir.decode import references_of
 from afterdose.fhir.effective import effective
@@ -29,6 +31,7 @@ from afterdose.work.related import Related, Resource
 _KEPT_FOR = timedelta(hours=24)
 """How long what is known of a person serves; births do not move, deaths and problem lists do."""
 _PER_PAGE = "100"
+_REQUESTS = ("MedicationRequest", "ServiceRequest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +56,29 @@ class Surroundings:
         medication = related.find(hanging.medication, "Medication", since=since)
         if not needs_context(drug_of(resource, Context(medication=medication), self.codes), status):
             return decode(Context(medication=medication))
-        found = [medication, *_evidence(resource, related, since)]
+        request = related.find(hanging.request, *_REQUESTS, since=since)
+        found = [medication, request, *_evidence(resource, request, related, since)]
         dose = decode(self._context(resource, related, found))
-        rules = self._rules(dose, target)
-        if self._is_settled(dose, rules, target):
+        rules, clinic = self._rules(dose, target), self.clinic_for(target, (dose,))
+        judged = assess([dose], rules=rules, codes=self.codes, clinic=clinic, day=None)
+        if judged.eligibility is Eligibility.NOT_ELIGIBLE:
             return dose
-        more = self._cautions(resource, dose, rules, related)
+        more = self._cautions(envelope(resource).subject, clinic, related)
+        if needs_weight(dose, rules):
+            more += self._weights(related)
         return decode(self._context(resource, related, [*found, *more])) if more else dose
+
+    def of_order(self, order: Resource, related: Related, *, target: str, since: datetime) -> list[Resource]:
+        """What hangs on an order, or on a booked visit, of ketamine or esketamine.
+
+        Raises EhrUnavailable where the source does not answer now.
+        """
+        based = related.several((text(one, "reference") for one in members(order, "basedOn")), *_REQUESTS, since=since)
+        request = next(iter(based), None) if text(order, "resourceType") == "Appointment" else order
+        patient = accepted.patient_of(order, base_url=related.source.base_url)
+        clinic = self.clinic_for(target, ())
+        found = [*based, *_evidence(order, request, related, since)]
+        return [*found, *self._cautions(f"Patient/{patient}", clinic, related)]
 
     def _context(self, resource: Resource, related: Related, found: list[Resource | None]) -> Context:
         pool = related.pool(resource, *found)
@@ -68,39 +87,42 @@ class Surroundings:
         until = when.end or when.start or self.clock()
         return pool.context(known or resource, self.codes, related.source.zone, until=until)
 
-    def _is_settled(self, dose: Dose, rules: Rules, target: str) -> bool:
-        """Whether nothing that could still be learnt makes a plan of it."""
-        clinic = self.clinic_for(target, (dose,))
-        judged = assess([dose], rules=rules, codes=self.codes, clinic=clinic, day=None)
-        return judged.eligibility is Eligibility.NOT_ELIGIBLE
-
     def _rules(self, dose: Dose, target: str) -> Rules:
         protocol = self.protocols[dose.drug.family or min(self.protocols)]
         return protocol.rules_on(local_day(begins(dose) or dose.heard_at, self.clinic_for(target, (dose,))))
 
-    def _cautions(self, resource: Resource, dose: Dose, rules: Rules, related: Related) -> list[Resource]:
+    def _cautions(self, subject: str | None, clinic: Clinic, related: Related) -> list[Resource]:
+        """The person, the problem list, what else was done, and the consents where the clinic wants one."""
         since = self.clock() - _KEPT_FOR
-        patient = related.find(envelope(resource).subject, "Patient", since=since)
-        problems = related.about("Condition", {"_count": _PER_PAGE}, since=since)
-        weights = self.codes.outbound.get("body-weight", ()) if needs_weight(dose, rules) else ()
-        measured = []
-        if weights:
-            code = ",".join(token(one.system, one.code) for one in weights)
-            query = {"code": code, "_sort": "-_lastUpdated", "_count": _PER_PAGE}
-            measured = related.about("Observation", query, since=since)
-        return [*([patient] if patient is not None else []), *problems, *measured]
+        patient = related.find(subject, "Patient", since=since)
+        types = ["Condition", "Procedure", *(["Consent"] if clinic.consent_required else [])]
+        found = [one for type_ in types for one in related.about(type_, {"_count": _PER_PAGE}, since=since)]
+        return [*([patient] if patient is not None else []), *found]
+
+    def _weights(self, related: Related) -> list[Resource]:
+        wanted = self.codes.outbound.get("body-weight", ())
+        if not wanted:
+            return []
+        code = ",".join(token(one.system, one.code) for one in wanted)
+        query = {"code": code, "_sort": "-_lastUpdated", "_count": _PER_PAGE}
+        return related.about("Observation", query, since=self.clock() - _KEPT_FOR)
 
 
-def _evidence(resource: Resource, related: Related, since: datetime) -> list[Resource | None]:
+def _evidence(resource: Resource, request: Resource | None, related: Related, since: datetime) -> list[Resource]:
+    """The encounter and its episode, the reasons, the places and the roles of a dose, an order or a visit."""
     hanging = references_of(resource)
-    request = related.find(hanging.request, "MedicationRequest", "ServiceRequest", since=since)
+    within = reference(resource, "encounter") or reference(resource, "context")
     encounter = related.find(hanging.encounter, "Encounter", since=since)
     reasons = [*hanging.reasons, *(references_of(request).reasons if request is not None else ())]
     places = [reference(stay, "location") for stay in members(encounter, "location")]
+    places += [reference(one, "actor") for one in members(resource, "participant")]
+    roles = [*hanging.performers, reference(request, "requester")]
+    roles += [text(one, "reference") for one in members(request, "performer")]
+    episodes = [within, *(text(one, "reference") for one in members(encounter, "episodeOfCare"))]
     return [
-        request,
-        encounter,
+        *([encounter] if encounter is not None else []),
         *related.several(reasons, "Condition", since=since),
         *related.several(places, "Location", since=since),
-        *related.several(hanging.performers, "PractitionerRole", since=since),
+        *related.several([*roles, *places], "PractitionerRole", since=since),
+        *related.several(episodes, "EpisodeOfCare", since=since),
     ]
