@@ -17,9 +17,12 @@ from afterdose.core.activities import BESIDES
 from afterdose.core.care import ArtifactKind, Care, DoseVerdict, Known, PlanStatus, Snapshot, Standing
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose, DoseKey, PlannedDose
-from afterdose.core.identity import dose_session_id
+from afterdose.core.identity import dose_session_id, preparation_id
 from afterdose.core.plan import decide
+from afterdose.fhir.announced import announcements
+from afterdose.fhir.around import happenings
 from afterdose.fhir.decode import decode_context, decode_dose
+from afterdose.fhir.offline import Entry, Pool
 from builders import after_writing
 
 HERE = Path(__file__).parent
@@ -49,7 +52,9 @@ def _around(case: Path) -> dict[str, Any]:
         by_type.setdefault(resource["resourceType"], []).append(resource)
     single = {"request": "MedicationRequest", "encounter": "Encounter", "patient": "Patient", "weight": "Observation"}
     found: dict[str, Any] = {name: by_type.get(kind, [None])[0] for name, kind in single.items()}
-    return {**found, "locations": by_type.get("Location", []), "conditions": by_type.get("Condition", [])}
+    procedures = tuple(happenings(by_type.get("Procedure", []), None))
+    lists = {"locations": by_type.get("Location", []), "conditions": by_type.get("Condition", [])}
+    return {**found, **lists, "procedures": procedures}
 
 
 def _arrived(event: Mapping[str, Any], case: Path, doses: Mapping[DoseKey, Dose], clinic: Clinic) -> Dose:
@@ -70,6 +75,19 @@ def _arrived(event: Mapping[str, Any], case: Path, doses: Mapping[DoseKey, Dose]
     before = doses.get(key)
     same = before is not None and before.effective == dose.effective
     return replace(dose, heard_at=before.heard_at) if before is not None and same else dose
+
+
+def _ordered(event: Mapping[str, Any], case: Path, snapshot: Snapshot) -> Snapshot:
+    """The snapshot with an order as it arrived, and the doses that it announces."""
+    at, around = event["at"].astimezone(UTC), [_json(path) for path in sorted((case / "ehr").glob("*.json"))]
+    pool = Pool(Entry(one) for one in (_json(case / "events" / event["order"]), *around))
+    found = announcements(pool, snapshot.codes, snapshot.clinic.zone, source="ehr", heard_at=lambda _: at)
+    for one in found:
+        if one.order is not None:
+            orders = (*(old for old in snapshot.orders if old.key != one.order.key), one.order)
+            planned = (*(old for old in snapshot.planned if old.order != one.order.key), *one.doses)
+            snapshot = replace(snapshot, orders=orders, planned=planned)
+    return snapshot
 
 
 def _staff_did(event: Mapping[str, Any], snapshot: Snapshot) -> Snapshot:
@@ -93,7 +111,8 @@ def _staff_did(event: Mapping[str, Any], snapshot: Snapshot) -> Snapshot:
 
 def run(case: Path) -> tuple[Snapshot, Care]:
     told = tomllib.loads((case / "case.toml").read_text())
-    clinic = content().clinic(told["clinic"])
+    own = case / "clinic.toml"
+    clinic = content().clinic(str(own) if own.is_file() else told["clinic"])
     snapshot = Snapshot(patient=PATIENT, doses=(), protocols=content().protocols, clinic=clinic, codes=content().codes)
     planned = tuple(PlannedDose(at=one.astimezone(UTC)) for one in told.get("next_doses_ordered_for", []))
     snapshot = replace(snapshot, planned=planned)
@@ -101,7 +120,9 @@ def run(case: Path) -> tuple[Snapshot, Care]:
     for event in told["event"]:
         if "staff" in event:
             snapshot = _staff_did(event, snapshot)
-        else:
+        elif "order" in event:
+            snapshot = _ordered(event, case, snapshot)
+        elif "time_passed" not in event:
             dose = _arrived(event, case, doses, clinic)
             doses[dose.key] = dose
         snapshot = replace(snapshot, doses=tuple(doses.values()))
@@ -140,6 +161,8 @@ def _dose_told(verdict: DoseVerdict, clinic: Clinic) -> dict[str, Any]:
 def _ehr_told(snapshot: Snapshot, care: Care) -> list[str]:
     """What stands in the EHR at the end, in words."""
     founders = {dose_session_id(dose.key): dose.key.id for dose in snapshot.doses}
+    courses = {member.course_id for member in snapshot.known.memberships.values()}
+    preparations = {preparation_id(course, number): number for course in courses for number in (1, 2, 3)}
     statuses = {plan.key: str(plan.status) for plan in care.plans}
     told = []
     for key, row in snapshot.known.artifacts.items():
@@ -148,11 +171,13 @@ def _ehr_told(snapshot: Snapshot, care: Care) -> list[str]:
         if key.kind is ArtifactKind.CARE_PLAN:
             ended = PlanStatus.REVOKED if row.was_active else PlanStatus.ENTERED_IN_ERROR
             told.append(f"care plan: {ended if row.standing is Standing.WITHDRAWN else statuses[key]}")
+        elif key.subject in preparations:
+            told.append(f"preparation visit {preparations[key.subject]}: {VISITS[row.standing]}")
         elif key.kind is ArtifactKind.APPOINTMENT:
             told.append(f"visit after {founders[key.subject]}: {'booked' if row.booked else VISITS[row.standing]}")
         else:
             state = "taken back" if row.standing is Standing.WITHDRAWN else "open"
-            told.append(f"{key.kind} for {founders[key.subject]}: {state}")
+            told.append(f"{key.kind} for {founders.get(key.subject, 'a planned dose')}: {state}")
     return sorted(told)
 
 
@@ -187,7 +212,6 @@ def test_every_folder_is_a_whole_case() -> None:
     for folder in folders:
         assert (folder / "case.toml").is_file(), folder.name
         assert (folder / "expected.toml").is_file(), folder.name
-        used = {
-            event["file"] for event in tomllib.loads((folder / "case.toml").read_text())["event"] if "file" in event
-        }
+        events = tomllib.loads((folder / "case.toml").read_text())["event"]
+        used = {event[kind] for event in events for kind in ("file", "order") if kind in event}
         assert used == {path.name for path in (folder / "events").iterdir()}, folder.name
