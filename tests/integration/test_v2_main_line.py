@@ -105,7 +105,18 @@ def test_a_message_becomes_a_plan_in_the_chart_of_the_patient(hospital: Hospital
     assert hospital.post(hospital.message("M1")) == "AA"
 
     assert eventually(hospital.opens) == hospital.ended + timedelta(hours=24)
-    assert [plan["status"] for plan in eventually(lambda: hospital.of_patient("CarePlan"))] == ["draft"]
+    (plan,) = eventually(lambda: hospital.of_patient("CarePlan"))
+    assert plan["status"] == "draft"
+
+
+def test_no_resource_refers_to_one_that_the_ehr_does_not_have(hospital: Hospital) -> None:
+    hospital.post(hospital.message("M1"))
+    (plan,) = eventually(lambda: hospital.of_patient("CarePlan"))
+
+    (dose,) = [one for one in plan["supportingInfo"] if one.get("type") == "MedicationAdministration"]
+    assert dose["identifier"]["value"].startswith("v2-")
+    assert "MedicationAdministration/" not in str(plan)
+    assert "MedicationAdministration/" not in str(hospital.of_patient("Appointment"))
 
 
 def test_a_message_over_mllp_becomes_a_plan_too(hospital: Hospital) -> None:

@@ -33,6 +33,7 @@ from afterdose.fhir.narrative import (
 )
 from afterdose.fhir.r4 import ACTIVITY_TITLE_EXTENSION, Canonicals
 from afterdose.fhir.times import format_instant
+from afterdose.fhir.v2.translate import is_translated
 from afterdose.fhir.words import INTEGRATION, PREPARATION
 
 Resource = dict[str, Any]
@@ -94,7 +95,13 @@ class Letterhead:
     attach_messages: bool = False
 
     def dose(self, key: DoseKey) -> Resource:
-        """Reference to an administration, absolute where its source is another server."""
+        """Reference to an administration, absolute where its source is another server.
+
+        By identifier alone where it came as a message: then no server has it as a resource.
+        """
+        if is_translated(key.id):
+            identifier = {"system": self.canonicals.identifier_system, "value": key.id}
+            return {"type": "MedicationAdministration", "identifier": identifier}
         return self.of_source(key.source, f"MedicationAdministration/{key.id}")
 
     def of_source(self, source: str, reference: str) -> Resource:
