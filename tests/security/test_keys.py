@@ -90,9 +90,7 @@ def test_without_keys_our_jwks_is_empty(web: Web) -> None:
     assert web.client.get("/.well-known/jwks.json").get_json() == {"keys": []}
 
 
-def test_a_key_whose_file_others_can_read_is_not_published_either_and_readyz_says_why(
-    web: Web, settings: Settings
-) -> None:
+def test_a_key_whose_file_others_can_read_is_not_published_either(web: Web, settings: Settings) -> None:
     keyring(settings).generate(NOW)
     next((settings.data_dir / "keys").glob("*.jwk")).chmod(0o644)
 
