@@ -16,6 +16,7 @@ PURE = (
     "ehr/__init__.py",
     "ehr/wire.py",
     "ehr/answers.py",
+    "ehr/capabilities.py",
     "ehr/ladder.py",
     "ehr/scopes.py",
     "ehr/smart.py",

@@ -16,7 +16,7 @@ _TEMPLATE = validate.Regexp(
 )
 
 
-def _texts() -> fields.List[str | None]:
+def _texts() -> fields.List[Any]:
     return fields.List(words(), load_default=list)
 
 

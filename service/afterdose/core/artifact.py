@@ -19,6 +19,8 @@ class ArtifactKind(StrEnum):
     WAITING_TASK = "waiting-task"
     PROVENANCE = "provenance"
     GOAL = "goal"
+    DOSE_PLAN = "dose-plan"
+    """The plan of one dose session, a part of its course's, where an EHR lets no plan be amended."""
     # activities of a plan; the values are the names under which their words stand in mappings/activities
     JOURNALING = "journaling"
     MINDFULNESS = "mindfulness-practice"

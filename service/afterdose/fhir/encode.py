@@ -51,6 +51,7 @@ RESOURCE_TYPE: Mapping[ArtifactKind, str] = {
     ArtifactKind.WAITING_TASK: "Task",
     ArtifactKind.PROVENANCE: "Provenance",
     ArtifactKind.GOAL: "Goal",
+    ArtifactKind.DOSE_PLAN: "CarePlan",
     ArtifactKind.JOURNALING: "Task",
     ArtifactKind.MINDFULNESS: "ServiceRequest",
     ArtifactKind.ACTIVATION: "Task",

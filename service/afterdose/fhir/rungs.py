@@ -68,6 +68,8 @@ def artifact_of(kind: ArtifactKind) -> Artifact:
     match kind:
         case ArtifactKind.CARE_PLAN | ArtifactKind.APPOINTMENT | ArtifactKind.GOAL | ArtifactKind.PROVENANCE:
             return Artifact(kind.value)
+        case ArtifactKind.DOSE_PLAN:
+            return Artifact.CARE_PLAN
         case _ if kind.value.endswith("-task"):
             return Artifact.TASK
     return Artifact.ACTIVITY if RESOURCE_TYPE[kind] == "Task" else Artifact.PRACTICE

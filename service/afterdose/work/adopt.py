@@ -13,6 +13,9 @@ from afterdose.core.errors import EhrGone, EhrRefused, EhrUnavailable
 from afterdose.ehr.answers import etag_of
 from afterdose.ehr.client import EhrClient
 from afterdose.fhir.encode import status_element
+from afterdose.fhir.fit import carries
+from afterdose.fhir.rungs import TypeFacts
+from afterdose.fhir.times import format_instant
 from afterdose.store.rows import LedgerRow
 from afterdose.work.merge import still_ours
 
@@ -22,6 +25,8 @@ INDEX_LAG = timedelta(minutes=1)
 # What a superfluous one becomes; an Appointment without times cannot be entered-in-error (R4 Appointment, app-3).
 _ENDED = {"Appointment": "cancelled"}
 _MISTAKE = "entered-in-error"
+_LONGEST_AGO = timedelta(days=1)
+"""How far before its sending the time of what was sent may lie; nothing of ours is proposed for the past."""
 
 
 def await_index(row: LedgerRow, now: datetime) -> None:
@@ -36,15 +41,26 @@ def await_index(row: LedgerRow, now: datetime) -> None:
 
 
 def adopt(
-    row: LedgerRow, *, client: EhrClient, system: str, hold: Callable[[], None], clock: Callable[[], datetime]
+    row: LedgerRow,
+    *,
+    client: EhrClient,
+    facts: TypeFacts,
+    system: str,
+    hold: Callable[[], None],
+    clock: Callable[[], datetime],
 ) -> LedgerRow:
     """The row with the id of the resource that carries its identifier, unchanged where there is none.
 
     Of several, the one that a person has acted on counts, else the oldest; the others are ended.
-    Raises EhrConflict where one of those was changed meanwhile, EhrUnavailable while it is too early to know.
+    Raises EhrConflict where one of those was changed meanwhile, EhrUnavailable while it is too early to know,
+    EhrRefused where nobody can know whether what was sent has arrived.
     """
+    if facts.find is not None and not facts.find:
+        if row.sent_at is None:
+            return row
+        raise EhrRefused(f"{row.resource_type}: whether it has arrived cannot be searched for", code="incomplete")
     hold()
-    found = [dict(one) for one in client.find_by_identifier(row.resource_type, system, str(row.identifier))]
+    found = _search(row, client, facts, system, clock())
     if not found:
         await_index(row, clock())
         return row
@@ -61,6 +77,16 @@ def adopt(
             hold()
             _end({**double, element: end}, client)
     return replace(row, ehr_id=str(kept["id"]), elements={"owned": sent, "sent": sent})
+
+
+def _search(row: LedgerRow, client: EhrClient, facts: TypeFacts, system: str, now: datetime) -> list[dict[str, Any]]:
+    """Ours, found by identifier, or by what this EHR searches by and the reference in its text."""
+    if facts.find is None:
+        return [dict(one) for one in client.find_by_identifier(row.resource_type, system, str(row.identifier))]
+    since = format_instant((row.sent_at or now) - _LONGEST_AGO)
+    parameters = {name: value.format(patient=row.patient, since=since) for name, value in facts.find.items()}
+    found = [dict(one) for one in client.search(row.resource_type, parameters)]
+    return [one for one in found if carries(one, facts, row.identifier)]
 
 
 def _end(double: dict[str, Any], client: EhrClient) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from afterdose.core.care import ArtifactKey, ArtifactKind, DesiredPlan, Standing
 from afterdose.core.dose import Coding, DoseKey
 from afterdose.core.errors import EhrConflict, EhrGone, EhrRefused
-from afterdose.ehr.wire import Interaction
 from afterdose.fhir.encode import Letterhead, provenance
 from afterdose.store.rows import LedgerRow
 from afterdose.work.adopt import await_index
@@ -27,7 +26,12 @@ def resume(delivery: Delivery, head: Letterhead, *, now: datetime) -> None:
     """
     for row in list(delivery.journal.rows.values()):
         if row.key.kind is ArtifactKind.PROVENANCE and row.standing is Standing.INTENDED:
-            if _found(row, delivery, now):
+            try:
+                found = _found(row, delivery, now)
+            except EhrRefused as refused:  # nobody can tell; a second one would be worse than none
+                delivery.journal.keep(replace(row, standing=Standing.WRITTEN, ehr_status=refused.code, attempts=0))
+                continue
+            if found:
                 delivery.journal.keep(replace(row, standing=Standing.WRITTEN, attempts=0))
             else:
                 _send(row, delivery, head, now)
@@ -35,7 +39,7 @@ def resume(delivery: Delivery, head: Letterhead, *, now: datetime) -> None:
 
 def attribute(plan: DesiredPlan, delivery: Delivery, head: Letterhead, *, now: datetime) -> None:
     """Write the Provenance that is due for a course, where the EHR takes any. Raises EhrUnavailable."""
-    if not delivery.client.capabilities().allows("Provenance", Interaction.CREATE):
+    if not delivery.attributes:
         return
     state = _state(plan, delivery)
     written = _written(plan, delivery)
@@ -51,7 +55,7 @@ def attribute(plan: DesiredPlan, delivery: Delivery, head: Letterhead, *, now: d
         "labels": [[label.system, label.code, label.display] for label in plan.labels],
     }
     generation = written.key.generation + 1 if written is not None else 0
-    row = delivery.journal.new_row(ArtifactKey(ArtifactKind.PROVENANCE, plan.key.subject, generation))
+    row = delivery.journal.new_row(ArtifactKey(ArtifactKind.PROVENANCE, plan.key.subject, generation), "Provenance")
     _send(replace(row, elements=told), delivery, head, now)
 
 

@@ -6,23 +6,22 @@ be trusted the EHR is searched by identifier before anything is sent again. What
 before it is changed; where a person was faster, the decision is made anew.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from afterdose.core.care import ArtifactKey, Standing
-from afterdose.core.errors import EhrConflict, EhrError, EhrGone, EhrRefused, EhrUnavailable, Problem
+from afterdose.core.errors import EhrConflict, EhrError, EhrGone, EhrRefused, EhrUnavailable
 from afterdose.core.reasons import Reason
 from afterdose.ehr.answers import Found, Written
 from afterdose.ehr.client import EhrClient
-from afterdose.ehr.wire import Interaction, TransactionEntry, identifier_query
-from afterdose.fhir import conform
-from afterdose.fhir.encode import RESOURCE_TYPE
+from afterdose.ehr.wire import INTERACTIONS, Interaction, TransactionEntry, identifier_query
 from afterdose.fhir.profile_rules import ProfileRules
+from afterdose.fhir.rungs import GENERIC, EhrFacts
 from afterdose.store.rows import LedgerRow
 from afterdose.work.adopt import adopt
 from afterdose.work.drafts import Draft, Resource, placeholder
+from afterdose.work.flaws import flaw
 from afterdose.work.journal import Journal, Write, known_artifact
 from afterdose.work.merge import merge, took_effect
 from afterdose.work.observe import sight
@@ -55,13 +54,18 @@ class Delivery:
         identifier_system: str,
         profiles: Mapping[str, ProfileRules],
         clock: Callable[[], datetime],
+        facts: EhrFacts = GENERIC,
+        attributes: bool = True,
     ) -> None:
+        """``attributes``: the EHR takes Provenance; ``facts``: what is known of it."""
         self.journal = journal
         self.client = client
         self.hold = hold
         self._system = identifier_system
         self._profiles = profiles
         self._clock = clock
+        self._facts = facts
+        self.attributes = attributes
         self.refusals: list[Refusal] = []
 
     def deliver(self, drafts: Sequence[Draft]) -> None:
@@ -91,12 +95,8 @@ class Delivery:
         return unsure or row.desired_hash != draft.wanted(self.journal.references())
 
     def _can_begin(self, draft: Draft) -> bool:
-        """Whether there is still time for it, and whether an EHR that may go without it takes it."""
-        if draft.begin_by is not None and self._clock() >= draft.begin_by:
-            return False
-        return not draft.optional or self.client.capabilities().allows(
-            RESOURCE_TYPE[draft.key.kind], Interaction.CREATE
-        )
+        """Whether there is still time for it."""
+        return draft.begin_by is None or self._clock() < draft.begin_by
 
     def _prepared(self, draft: Draft, together_with: Sequence[Draft]) -> Write | None:
         try:
@@ -107,15 +107,18 @@ class Delivery:
 
     def _prepare(self, draft: Draft, together_with: Sequence[Draft]) -> Write | None:
         """What to send for a draft, or None where there is nothing to send. Reads or searches first as needed."""
-        row = self.journal.rows.get(draft.key) or self.journal.new_row(draft.key)
+        row = self.journal.rows.get(draft.key) or self.journal.new_row(draft.key, draft.type)
         if row.ehr_id is None and (row.attempts > 0 or not self._conditional(row.resource_type)):
             row = self._find(row)
         references = dict(self.journal.references())
         for other in together_with:
             references.setdefault(other.key, placeholder(other.key))
         wish = draft.wanted(references)
-        if row.ehr_id is None and draft.withdrawn:
+        if row.ehr_id is None and draft.withdrawn and not self._has_to_say_so(draft):
             self.journal.keep(replace(row, standing=Standing.WITHDRAWN, desired_hash=wish, attempts=0))
+            return None
+        if row.ehr_id is not None and not draft.updates and row.desired_hash is not None:
+            self._cannot_change(draft, row)
             return None
         wanted = draft.build(references)
         if row.ehr_id is None:
@@ -131,19 +134,36 @@ class Delivery:
             if not merged.changed:
                 self.journal.keep(replace(row, desired_hash=wish, standing=self._standing(draft)))
                 return None
-        if problem := self._flaw(merged.resource, current):
+        if problem := flaw(merged.resource, current, self._profiles):
             code = f"{problem.code} {problem.path}"
             self.refusals.append(Refusal(key=draft.key, reason=Reason.CONFORMANCE_FAILED, code=code))
             return None
         return Write(draft=draft, wish=wish, row=row, merged=merged)
 
-    def _flaw(self, resource: Resource, current: Resource) -> Problem | None:
-        """What our conformance check finds in what we are about to send and did not stand in the EHR before."""
-        found = conform.problems(resource, profiles=self._profiles)
-        if not found:
-            return None
-        there = {_kind(problem) for problem in conform.problems(current, profiles=self._profiles)} if current else set()
-        return next((problem for problem in found if _kind(problem) not in there), None)
+    def _has_to_say_so(self, draft: Draft) -> bool:
+        """Whether an end has to be told in a resource of its own, because the one before cannot be changed."""
+        return (
+            draft.again
+            and not draft.updates
+            and any(
+                (key.kind, key.subject) == (draft.key.kind, draft.key.subject) and row.ehr_id is not None
+                for key, row in self.journal.rows.items()
+            )
+        )
+
+    def _cannot_change(self, draft: Draft, row: LedgerRow) -> None:
+        """What stands there is out of date. Where it may be written again, the next generation takes its place; else
+        a person is told. Raises StandsOtherwise."""
+        if draft.again:
+            follower = replace(draft.key, generation=draft.key.generation + 1)
+            self.journal.keep(
+                replace(row, standing=Standing.WITHDRAWN, attempts=0), self.journal.new_row(follower, draft.type)
+            )
+            raise StandsOtherwise
+        found, news = self._read(row)
+        if found is None or news:
+            raise StandsOtherwise
+        self.refusals.append(Refusal(key=draft.key, reason=Reason.EHR_KEEPS_OLD))
 
     def _standing(self, draft: Draft) -> Standing:
         return Standing.WITHDRAWN if draft.withdrawn else Standing.WRITTEN
@@ -151,7 +171,14 @@ class Delivery:
     def _find(self, row: LedgerRow) -> LedgerRow:
         """Look for what an earlier attempt may have written."""
         try:
-            found = adopt(row, client=self.client, system=self._system, hold=self.hold, clock=self._clock)
+            found = adopt(
+                row,
+                client=self.client,
+                facts=self._facts.of(row.resource_type),
+                system=self._system,
+                hold=self.hold,
+                clock=self._clock,
+            )
         except EhrConflict as conflict:
             raise StandsOtherwise from conflict
         if found.ehr_id is not None:
@@ -228,9 +255,21 @@ class Delivery:
             self.journal.refused(write, refused.code or str(refused.status))
             self.refusals.append(Refusal(key=write.draft.key, reason=Reason.EHR_REFUSED, code=refused.code))
             return
-        self.journal.record([(write, done)])
+        self.journal.record([(write, self._with_body(write, done))])
         if write.row.ehr_id is None and not done.created:
             raise StandsOtherwise
+
+    def _with_body(self, write: Write, done: Written) -> Written:
+        """What an EHR stored that answered with nothing but an id, where it can be read."""
+        type_ = write.row.resource_type
+        if done.resource is not None or Interaction.READ not in INTERACTIONS.get(type_, ()):
+            return done
+        self.hold()
+        try:
+            found = self.client.read(type_, done.id)
+        except EhrError:
+            return done
+        return replace(done, resource=found.resource, etag=found.etag or done.etag)
 
     def _send_together(self, writes: Sequence[Write]) -> None:
         """One transaction. What this EHR does not take that way is left to single writes."""
@@ -268,8 +307,3 @@ def _told(row: LedgerRow) -> tuple[object, ...]:
     """What the rules are told of an artifact: when it changes, the decision has to be made anew."""
     known = known_artifact(row)
     return (known.standing, known.booked, known.was_active, known.start, known.end, known.ehr_status)
-
-
-def _kind(problem: Problem) -> tuple[str, str, str]:
-    """A problem without the places in lists, which move when entries are added."""
-    return problem.code, re.sub(r"\[\d+\]", "", problem.path), problem.text

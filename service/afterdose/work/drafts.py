@@ -1,16 +1,19 @@
-"""From desired care to the resources to write, in the order in which they are written.
+"""From desired care to the resources to write, in the order in which they are written, each on its rung.
 
 Pure. A draft knows its resource for any set of references, and a fingerprint of what is wanted that
 does not depend on the ids that the EHR gives out.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
+from uuid import UUID
 
 from afterdose.core.care import (
     ArtifactKey,
+    ArtifactKind,
     Care,
     DesiredActivity,
     DesiredAppointment,
@@ -22,32 +25,48 @@ from afterdose.core.care import (
 )
 from afterdose.core.dose import Coding
 from afterdose.core.identity import artifact_id
+from afterdose.ehr.ladder import Ladder, PlanMode, top
 from afterdose.fhir.encode import Letterhead, appointment, care_plan
 from afterdose.fhir.encode_activities import activity, goal
+from afterdose.fhir.encode_other_rungs import plan_message, plan_note, session_order, task_message
 from afterdose.fhir.encode_preparation import preparation
 from afterdose.fhir.encode_tasks import task
+from afterdose.fhir.fit import fit
+from afterdose.fhir.rungs import artifact_of
 from afterdose.work.merge import fingerprint
 
 Resource = dict[str, Any]
 References = Mapping[ArtifactKey, str]
+Rungs = Mapping[tuple[ArtifactKind, UUID], str]
+"""What artifacts were written as, by kind and subject."""
+
+_Visit = TypeVar("_Visit", DesiredAppointment, DesiredPreparation)
 
 _OPEN = frozenset({PlanStatus.DRAFT, PlanStatus.ACTIVE})
+_NOTHING_WRITTEN: Rungs = MappingProxyType({})
+_PARTS = "Each dose session has a plan of its own, which is a part of this one."
+_PLANS: Mapping[str, Callable[[DesiredPlan, Letterhead], Resource]] = MappingProxyType(
+    {"CarePlan": care_plan, "DocumentReference": plan_note, "Communication": plan_message}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """One artifact as we want it. ``withdrawn``: it is to be ended, and need not be made for that.
+    """One artifact as we want it, as a resource of ``type``. ``withdrawn``: it is to be ended, and need not be made
+    for that.
 
-    ``mentioned``: the artifacts that it refers to as far as they are there. ``optional``: an EHR that does not
-    take it goes without. ``begin_by``: it is not begun later; None where there is no such time.
+    ``mentioned``: the artifacts that it refers to as far as they are there. ``begin_by``: it is not begun later; None
+    where there is no such time. ``updates``: it can be changed; where not, a changed wish may be written ``again``.
     """
 
     key: ArtifactKey
+    type: str
     mentioned: tuple[ArtifactKey, ...]
     withdrawn: bool
     build: Callable[[References], Resource]
-    optional: bool = False
     begin_by: datetime | None = None
+    updates: bool = True
+    again: bool = False
 
     def wanted(self, there: Container[ArtifactKey]) -> str:
         """The fingerprint of what is wanted while ``there`` can be referred to, the same whatever their ids."""
@@ -59,78 +78,178 @@ def placeholder(key: ArtifactKey) -> str:
     return f"urn:uuid:{artifact_id(key)}"
 
 
-def drafts(care: Care, head: Letterhead) -> tuple[Draft, ...]:
+def drafts(
+    care: Care, head: Letterhead, ladder: Ladder | None = None, written: Rungs = _NOTHING_WRITTEN
+) -> tuple[Draft, ...]:
     """Every artifact of ``care``: Goals, Appointments, Tasks and ServiceRequests, then the plans that refer to them.
 
-    What is people's now is only referred to, and what waits for a clinician is not made.
+    What is people's now is only referred to, what waits for a clinician is not made, and what this EHR takes on no rung
+    is left out. What was ``written`` stays on the rung that it has. Without a ``ladder`` the EHR takes everything.
     """
-    labels = {plan.key: plan.labels for plan in care.plans}
-    made = [_goal(desired, head) for desired in care.goals]
-    made += [
-        _appointment(desired, head, labels.get(desired.course, ())) for desired in care.appointments if not desired.hold
-    ]
-    made += [
-        _preparation(desired, head, labels.get(desired.course, ())) for desired in care.preparations if not desired.hold
-    ]
-    made += [_task(desired, head) for desired in care.tasks]
-    made += [_activity(desired, head) for desired in care.activities if not desired.hold and not desired.waits]
-    made += [_plan(desired, head) for desired in care.plans]
-    return tuple(made)
+    return tuple(_Drafting(head, ladder or top(), written).all_of(care))
 
 
-def _appointment(desired: DesiredAppointment, head: Letterhead, labels: tuple[Coding, ...]) -> Draft:
-    return Draft(
-        key=desired.key,
-        mentioned=(),
-        withdrawn=desired.cancelled,
-        build=lambda _: appointment(desired, head, labels),
-    )
+class _Drafting:
+    """Makes the drafts for one patient of one EHR."""
 
+    def __init__(self, head: Letterhead, ladder: Ladder, written: Rungs) -> None:
+        self._head = replace(head, attach_messages=ladder.facts.of("Communication").attach)
+        self._ladder = ladder
+        self._written = written
 
-def _preparation(desired: DesiredPreparation, head: Letterhead, labels: tuple[Coding, ...]) -> Draft:
-    return Draft(
-        key=desired.key,
-        mentioned=(),
-        withdrawn=desired.cancelled,
-        build=lambda _: preparation(desired, head, labels),
-    )
+    def all_of(self, care: Care) -> Iterator[Draft]:
+        """In the order in which they are written."""
+        labels = {plan.key: plan.labels for plan in care.plans}
+        found = [self._goal(one) for one in care.goals]
+        for visit in care.appointments:
+            if not visit.hold:
+                found.append(self._visit(visit, appointment, labels.get(visit.course, ())))
+        for before in care.preparations:
+            if not before.hold:
+                found.append(self._visit(before, preparation, labels.get(before.course, ())))
+        found += [self._task(one) for one in care.tasks]
+        found += [self._activity(one) for one in care.activities if not one.hold and not one.waits]
+        for plan in care.plans:
+            found += self._plan_and_parts(plan)
+        yield from (draft for draft in found if draft is not None)
 
+    def _type(self, key: ArtifactKey) -> str | None:
+        """The rung of an artifact: the one that it has, else the one that is decided for its kind."""
+        return self._written.get((key.kind, key.subject)) or self._ladder.type_of(artifact_of(key.kind))
 
-def _task(desired: DesiredTask, head: Letterhead) -> Draft:
-    def build(references: References) -> Resource:
-        return task(desired, replace(head, references=references))
+    def _draft(
+        self,
+        key: ArtifactKey,
+        build: Callable[[str, References], Resource],
+        *,
+        mentioned: tuple[ArtifactKey, ...] = (),
+        withdrawn: bool,
+        begin_by: datetime | None = None,
+    ) -> Draft | None:
+        type_ = self._type(key)
+        if type_ is None:
+            return None
+        facts = self._ladder.facts.of(type_)
+        return Draft(
+            key=key,
+            type=type_,
+            mentioned=mentioned,
+            withdrawn=withdrawn,
+            build=lambda references: fit(build(type_, references), facts, artifact_id(key)),
+            begin_by=begin_by,
+            updates=self._ladder.can_update(type_),
+            again=facts.again,
+        )
 
-    mentioned = (desired.focus,) if desired.focus else ()
-    return Draft(key=desired.key, mentioned=mentioned, withdrawn=desired.cancelled, build=build)
+    def _about(self, course: ArtifactKey | None) -> Letterhead:
+        """The letterhead of what refers to a course's plan."""
+        plan_type = self._type(course) if course is not None else self._head.plan_type
+        return replace(self._head, plan_type=plan_type)
 
+    def _goal(self, desired: DesiredGoal) -> Draft | None:
+        return self._draft(desired.key, lambda *_: goal(desired, self._head), withdrawn=desired.ended)
 
-def _goal(desired: DesiredGoal, head: Letterhead) -> Draft:
-    return Draft(
-        key=desired.key, mentioned=(), withdrawn=desired.ended, build=lambda _: goal(desired, head), optional=True
-    )
+    def _visit(
+        self,
+        desired: _Visit,
+        encode: Callable[[_Visit, Letterhead, tuple[Coding, ...]], Resource],
+        labels: tuple[Coding, ...],
+    ) -> Draft | None:
+        head = self._about(desired.course)
 
+        def build(type_: str, _: References) -> Resource:
+            visit = encode(desired, head, labels)
+            return visit if type_ == "Appointment" else session_order(visit, head)
 
-def _activity(desired: DesiredActivity, head: Letterhead) -> Draft:
-    def build(references: References) -> Resource:
-        return activity(desired, replace(head, references=references))
+        return self._draft(desired.key, build, withdrawn=desired.cancelled)
 
-    return Draft(
-        key=desired.key,
-        mentioned=(desired.focus,) if desired.focus else (),
-        withdrawn=desired.cancelled,
-        build=build,
-        optional=True,
-        begin_by=desired.due if desired.dose is not None else None,
-    )
+    def _task(self, desired: DesiredTask) -> Draft | None:
+        head = self._about(desired.course)
 
+        def build(type_: str, references: References) -> Resource:
+            asked = task(desired, replace(head, references=references if type_ == "Task" else {}))
+            return asked if type_ == "Task" else task_message(asked, desired.key, head)
 
-def _plan(desired: DesiredPlan, head: Letterhead) -> Draft:
-    def build(references: References) -> Resource:
-        return care_plan(desired, replace(head, references=references))
+        mentioned = (desired.focus,) if desired.focus else ()
+        return self._draft(desired.key, build, mentioned=mentioned, withdrawn=desired.cancelled)
 
-    ended = desired.status not in _OPEN
-    mentioned = [desired.goal] if desired.goal is not None else []
-    mentioned += [entry.key for entry in desired.preparations]
-    mentioned += [entry.key for entry in desired.appointments]
-    mentioned += [entry.key for entry in desired.activities]
-    return Draft(key=desired.key, mentioned=tuple(mentioned), withdrawn=ended, build=build)
+    def _activity(self, desired: DesiredActivity) -> Draft | None:
+        head = self._about(desired.course)
+        return self._draft(
+            desired.key,
+            lambda _, references: activity(desired, replace(head, references=references)),
+            mentioned=(desired.focus,) if desired.focus else (),
+            withdrawn=desired.cancelled,
+            begin_by=desired.due if desired.dose is not None else None,
+        )
+
+    def _plan_and_parts(self, desired: DesiredPlan) -> list[Draft | None]:
+        if self._type(desired.key) == "CarePlan" and self._ladder.plan_mode is PlanMode.CHILD:
+            return [self._frame(desired), *self._parts(desired)]
+        return [self._plan(desired)]
+
+    def _plan(self, desired: DesiredPlan) -> Draft | None:
+        head = self._about(desired.key)
+        mentioned = [desired.goal] if desired.goal is not None else []
+        mentioned += [entry.key for entry in desired.preparations]
+        mentioned += [entry.key for entry in desired.appointments]
+        mentioned += [entry.key for entry in desired.activities]
+
+        def build(type_: str, references: References) -> Resource:
+            return _PLANS[type_](desired, replace(head, references=references))
+
+        keys = tuple(mentioned) if self._type(desired.key) == "CarePlan" else ()
+        return self._draft(desired.key, build, mentioned=keys, withdrawn=desired.status not in _OPEN)
+
+    def _frame(self, desired: DesiredPlan) -> Draft | None:
+        """The plan of a course that cannot be amended: it says nothing that changes with the next dose."""
+        ended = desired.status not in _OPEN
+        bare = replace(
+            desired,
+            verdicts=desired.verdicts[:1],
+            appointments=(),
+            preparations=(),
+            activities=(),
+            goal=None,
+            conditions=(),
+            period_end=None,
+        )
+
+        def build(_: str, references: References) -> Resource:
+            plan = care_plan(bare, replace(self._head, references=references))
+            said = {"status": "additional", "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{_PARTS}</p></div>'}
+            return {**plan, "text": said, "description": _PARTS, "supportingInfo": plan["supportingInfo"][:1]}
+
+        return self._draft(desired.key, build, withdrawn=ended)
+
+    def _parts(self, desired: DesiredPlan) -> Iterator[Draft | None]:
+        for verdict in desired.verdicts:
+            if verdict.session_id is None:
+                continue
+            key = ArtifactKey(ArtifactKind.DOSE_PLAN, verdict.session_id)
+            visits = tuple(one for one in desired.appointments if one.verdict.session_id == verdict.session_id)
+            part = replace(
+                desired,
+                key=key,
+                verdicts=(verdict,),
+                appointments=visits,
+                preparations=(),
+                activities=(),
+                goal=None,
+                replaces=None,
+                period_start=verdict.start or desired.period_start,
+            )
+            yield self._draft(
+                key,
+                self._part(part, desired.key),
+                mentioned=(desired.key, *(one.key for one in visits)),
+                withdrawn=desired.status not in _OPEN,
+            )
+
+    def _part(self, part: DesiredPlan, course: ArtifactKey) -> Callable[[str, References], Resource]:
+        def build(_: str, references: References) -> Resource:
+            plan = care_plan(part, replace(self._head, references=references))
+            whole = {"reference": references[course]} if course in references else self._head.logical(course)
+            return plan | {"partOf": [whole]}
+
+        return build

@@ -13,7 +13,7 @@ from afterdose.core.care import ArtifactKey, KnownArtifact, Standing
 from afterdose.core.errors import EhrAmbiguous, EhrConflict, EhrError
 from afterdose.core.identity import artifact_id
 from afterdose.ehr.answers import Written
-from afterdose.fhir.encode import RESOURCE_TYPE, status_element
+from afterdose.fhir.encode import status_element
 from afterdose.store.rows import AuditEntry, Claim, LedgerRow
 from afterdose.store.store import Store
 from afterdose.work.drafts import Draft, References
@@ -57,14 +57,14 @@ class Journal:
             if row.ehr_id is not None and row.ehr_status is not None
         }
 
-    def new_row(self, key: ArtifactKey) -> LedgerRow:
-        """The row of an artifact that was never thought of before."""
+    def new_row(self, key: ArtifactKey, type_: str) -> LedgerRow:
+        """The row of an artifact that was never thought of before, to be written as ``type_``."""
         return LedgerRow(
             target=self._claim.target,
             patient=self._claim.patient,
             key=key,
             identifier=artifact_id(key),
-            resource_type=RESOURCE_TYPE[key.kind],
+            resource_type=type_,
             standing=Standing.INTENDED,
         )
 

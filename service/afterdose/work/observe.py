@@ -10,19 +10,30 @@ from typing import Any
 
 from afterdose.core.care import ArtifactKind, Standing
 from afterdose.core.errors import BadInput
-from afterdose.fhir.encode import RESOURCE_TYPE, status_element
+from afterdose.fhir.encode import status_element
 from afterdose.fhir.times import parse_instant
 from afterdose.work.merge import Owned, still_ours
 
 # http://hl7.org/fhir/R4/valueset-appointmentstatus.html: agreed, or past the agreement.
 _BOOKED = frozenset({"booked", "arrived", "checked-in", "fulfilled", "noshow"})
-_APPOINTMENT_ENDED = frozenset({"cancelled", "entered-in-error"})
-# http://hl7.org/fhir/R4/valueset-request-status.html: a person has ended the plan.
-_PLAN_ENDED = frozenset({"completed", "revoked", "entered-in-error"})
+_APPOINTMENT_ENDED = frozenset({"cancelled", "entered-in-error", "revoked"})
+# http://hl7.org/fhir/R4/valueset-request-status.html and valueset-document-reference-status.html:
+# a person has ended the plan.
+_PLAN_ENDED = frozenset({"completed", "revoked", "entered-in-error", "superseded"})
 # http://hl7.org/fhir/R4/valueset-task-status.html, goal-status and request-status: somebody has dealt with it.
 _OTHER_ENDED = frozenset({"rejected", "cancelled", "failed", "completed", "revoked", "entered-in-error"})
 
-_APPOINTMENT_TOUCHED_BY = ("status", "start", "end", "requestedPeriod", "minutesDuration", "participant", "slot")
+_APPOINTMENT_TOUCHED_BY = (
+    "status",
+    "start",
+    "end",
+    "requestedPeriod",
+    "minutesDuration",
+    "participant",
+    "slot",
+    "occurrencePeriod",
+)
+_PLANS = frozenset({ArtifactKind.CARE_PLAN, ArtifactKind.DOSE_PLAN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +63,7 @@ def sight(
     that write never came. A visit that was once booked stays known as such, also when it was cancelled later.
     """
     resource = dict(current)
-    element = status_element(RESOURCE_TYPE[kind])
+    element = status_element(str(current.get("resourceType")))
     status = current.get(element)
     ours = element in owned and still_ours(resource, owned, [element])
     ended = Standing.WITHDRAWN if ours else Standing.REMOVED_BY_PERSON
@@ -67,7 +78,7 @@ def sight(
             not still_ours(resource, owned, _APPOINTMENT_TOUCHED_BY) or current.get("start") is not None
         ):
             now = Standing.TAKEN_OVER
-    elif kind is ArtifactKind.CARE_PLAN:
+    elif kind in _PLANS:
         if status in _PLAN_ENDED:
             now = ended
     elif status in _OTHER_ENDED:
@@ -76,7 +87,7 @@ def sight(
         standing=now,
         ehr_status=status if isinstance(status, str) else None,
         booked=booked or was_booked,
-        was_active=was_active or (kind is ArtifactKind.CARE_PLAN and status == "active"),
+        was_active=was_active or (kind in _PLANS and status == "active"),
         visit_start=_instant(current.get("start")),
         visit_end=_instant(current.get("end")),
     )

@@ -6,8 +6,9 @@ EHR. Running it again, later, twice or after a crash gives the same result.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from afterdose.content.content import Content
 from afterdose.core.activities import BESIDES
@@ -22,11 +23,14 @@ from afterdose.core.care import (
 )
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose
-from afterdose.core.errors import EhrConflict, EhrError
+from afterdose.core.errors import EhrConflict, EhrError, EhrRefused
 from afterdose.core.plan import decide
+from afterdose.ehr import ladder as rungs
 from afterdose.ehr.client import EhrClient
+from afterdose.ehr.ladder import Ladder
 from afterdose.fhir.encode import Letterhead
 from afterdose.fhir.narrative import Wording
+from afterdose.fhir.rungs import GENERIC, Artifact, EhrFacts
 from afterdose.store.append import ARRIVED
 from afterdose.store.rows import Claim, LedgerRow, OutcomeRow
 from afterdose.store.store import Store
@@ -38,6 +42,7 @@ from afterdose.work.journal import Journal, known_artifact
 from afterdose.work.rehearsal import rehearse
 from afterdose.work.report import outcome_rows
 from afterdose.work.touched import was_touched
+from afterdose.work.unwritten import merged, on_worklist, said
 
 _ROUNDS = 4
 """How often a decision is made anew because the EHR stood otherwise, before the patient is put off."""
@@ -57,6 +62,18 @@ class Target:
     clinic: Clinic
     accept_auto: bool
     name_drug: bool
+    facts: EhrFacts = GENERIC
+    pins: Mapping[Artifact, str] = field(default_factory=dict)
+    sender: str | None = None
+
+    def ladder(self, clinic: Clinic) -> Ladder:
+        """The rungs of this EHR for patients of a clinic. Raises EhrUnavailable; EhrRefused where nothing can work."""
+        told = {"location": clinic.location, "pool": clinic.pool, "sender": self.sender}
+        site = {name for name, value in told.items() if value is not None}
+        ladder = rungs.decide(self.client.capabilities(), self.facts, self.pins, site)
+        if ladder.faults:
+            raise EhrRefused("; ".join(ladder.faults), code="not-supported")
+        return ladder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +131,10 @@ class Reconciler:
             look = look or any(was_touched(row, same_server) for row in rows.values())
             snapshot = self._snapshot(claim, target, gathered, rows)
             care = decide(snapshot, now)
-            remembered = self._remember(claim, care, rows)
+            ladder, broken = self._ladder(target, snapshot.clinic) if _reaches(care) else (None, None)
+            remembered = self._remember(claim, care, rows, ladder=ladder)
+            if broken is not None:
+                raise broken
             delivery = Delivery(
                 journal=Journal(store=self._store, claim=claim, clock=self._clock, rows=rows),
                 client=target.client,
@@ -122,6 +142,8 @@ class Reconciler:
                 identifier_system=self._content.canonicals.identifier_system,
                 profiles=self._content.profiles,
                 clock=self._clock,
+                facts=target.facts,
+                attributes=ladder is not None and ladder.type_of(Artifact.PROVENANCE) is not None,
             )
             head = self._letterhead(claim.patient, target, snapshot.clinic)
             try:
@@ -129,15 +151,21 @@ class Reconciler:
                     look = False
                     if delivery.look(_open(rows)):
                         continue
-                delivery.deliver(drafts(care, head))
+                delivery.deliver(drafts(care, head, ladder, _written(rows)))
             except StandsOtherwise:
                 continue
             resume(delivery, head, now=now)
             for plan in care.plans:
                 attribute(plan, delivery, head, now=now)
-            self._remember(claim, care, delivery.journal.rows, delivery.refusals, before=remembered)
+            self._remember(claim, care, delivery.journal.rows, delivery.refusals, ladder=ladder, before=remembered)
             return Done(next_due_at=care.wake_up, refused=bool(delivery.refusals))
         raise EhrConflict("the resources of one patient kept changing while they were written")
+
+    def _ladder(self, target: Target, clinic: Clinic) -> tuple[Ladder | None, EhrError | None]:
+        try:
+            return target.ladder(clinic), None
+        except EhrError as error:
+            return None, error
 
     def rehearse(self) -> None:
         """Do for a made-up dose what needs no answer, and ask every EHR what it can: the first dose need not wait."""
@@ -183,6 +211,7 @@ class Reconciler:
             dose_bases=self._dose_bases[target.name],
             references={},
             accept_auto=target.accept_auto,
+            sender=target.sender,
         )
 
     def _remember(
@@ -192,17 +221,33 @@ class Reconciler:
         rows: Mapping[ArtifactKey, LedgerRow],
         refusals: Sequence[Refusal] = (),
         *,
+        ladder: Ladder | None,
         before: _Remembered | None = None,
     ) -> _Remembered:
         """Commit what was decided: before writing (so that ids survive a crash), and after where that changed it."""
         refused = {refusal.key for refusal in refusals if refusal.key.kind not in BESIDES}
         outcomes = outcome_rows(care, target=claim.target, patient=claim.patient, refused=refused)
         reviews = [item for item in care.reviews if not _resolved(item, care, rows)]
-        told = _Remembered(outcomes, [*reviews, *_refused_items(care, refusals)])
+        reviews += _refused_items(care, refusals)
+        if ladder is not None:
+            outcomes = said(outcomes, care, ladder)
+            reviews = merged([*reviews, *on_worklist(care, ladder)])
+        told = _Remembered(outcomes, reviews)
         if told != before:
             self._store.outcomes.replace(claim, told.outcomes, care.memberships)
             self._store.reviews.sync(claim, told.reviews)
         return told
+
+
+def _reaches(care: Care) -> bool:
+    """Whether there is anything that an EHR may have to be told."""
+    return bool(care.plans or care.appointments or care.preparations or care.tasks or care.goals or care.activities)
+
+
+def _written(rows: Mapping[ArtifactKey, LedgerRow]) -> dict[tuple[ArtifactKind, UUID], str]:
+    """What artifacts were written as, or may have been: the newest generation counts."""
+    sent = [row for row in rows.values() if row.ehr_id is not None or row.sent_at is not None]
+    return {(row.key.kind, row.key.subject): row.resource_type for row in sorted(sent, key=lambda row: row.key)}
 
 
 def _open(rows: Mapping[ArtifactKey, LedgerRow]) -> list[ArtifactKey]:
@@ -220,7 +265,8 @@ def _open(rows: Mapping[ArtifactKey, LedgerRow]) -> list[ArtifactKey]:
 def _resolved(item: ReviewItem, care: Care, rows: Mapping[ArtifactKey, LedgerRow]) -> bool:
     """Whether a person has closed the Task that asked for this review."""
     return any(
-        task.verdict.founder == item.founder
+        task.verdict is not None
+        and task.verdict.founder == item.founder
         and task.key in rows
         and rows[task.key].standing is Standing.REMOVED_BY_PERSON
         for task in care.tasks

@@ -1,0 +1,55 @@
+"""What an EHR takes on no rung, and so stands on our own worklist: said to a person, and in the outcome. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from afterdose.core.care import Care, DoseVerdict, ReviewItem
+from afterdose.core.dose import DoseKey
+from afterdose.core.reasons import Outcome, Reason
+from afterdose.ehr.ladder import Ladder
+from afterdose.fhir.rungs import Artifact
+from afterdose.store.rows import OutcomeRow
+
+_FOR_STAFF = frozenset({Outcome.PLANNED, Outcome.UNMET})
+
+
+def on_worklist(care: Care, ladder: Ladder) -> list[ReviewItem]:
+    """One item for each dose session of which nothing, or a Task of which nothing, reaches the EHR."""
+    why: dict[DoseKey, tuple[Reason, ...]] = {one.founder: (Reason.NOT_WRITTEN,) for one in _unplanned(care, ladder)}
+    if ladder.type_of(Artifact.TASK) is None:
+        for task in care.tasks:
+            if task.verdict is not None and not task.cancelled:
+                known = why.get(task.verdict.founder, ())
+                why[task.verdict.founder] = tuple(dict.fromkeys((*known, *task.reasons, Reason.NOT_WRITTEN)))
+    return [
+        ReviewItem(
+            founder=verdict.founder,
+            administrations=verdict.administrations,
+            reasons=why[verdict.founder],
+            due=verdict.window.opens if verdict.window else None,
+        )
+        for verdict in care.verdicts
+        if verdict.founder in why
+    ]
+
+
+def said(rows: Sequence[OutcomeRow], care: Care, ladder: Ladder) -> list[OutcomeRow]:
+    """The outcomes, those of unwritten dose sessions saying so."""
+    unwritten = {key for verdict in _unplanned(care, ladder) for key in verdict.administrations}
+    return [replace(row, reasons=(*row.reasons, Reason.NOT_WRITTEN)) if row.key in unwritten else row for row in rows]
+
+
+def merged(items: Sequence[ReviewItem]) -> list[ReviewItem]:
+    """One item for each founder, with the reasons of all."""
+    by_founder: dict[DoseKey, ReviewItem] = {}
+    for item in items:
+        first = by_founder.get(item.founder)
+        reasons = (*first.reasons, *item.reasons) if first is not None else item.reasons
+        by_founder[item.founder] = replace(first or item, reasons=tuple(dict.fromkeys(reasons)))
+    return list(by_founder.values())
+
+
+def _unplanned(care: Care, ladder: Ladder) -> list[DoseVerdict]:
+    if any(ladder.type_of(one) is not None for one in (Artifact.CARE_PLAN, Artifact.APPOINTMENT)):
+        return []
+    return [verdict for verdict in care.verdicts if verdict.outcome in _FOR_STAFF and verdict.session_id is not None]
