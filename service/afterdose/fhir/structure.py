@@ -73,8 +73,14 @@ def datetime_(value: object, path: str) -> Iterator[Problem]:
         yield from bad.problems
 
 
-def void(value: object, path: str, twin: object = None) -> Iterator[Problem]:
-    """JSON that FHIR never has: null, empty strings, objects and arrays (https://hl7.org/fhir/R4/json.html).
+def void(resource: Mapping[str, object], path: str) -> Iterator[Problem]:
+    """JSON that FHIR never has: null, empty strings, objects and arrays (https://hl7.org/fhir/R4/json.html)."""
+    if _holds_void(resource):
+        yield from _void(resource, path)
+
+
+def _void(value: object, path: str, twin: object = None) -> Iterator[Problem]:
+    """The same with its places.
 
     ``twin``: the array beside an array of primitives (``given`` and ``_given``), which may be padded with null.
     """
@@ -87,10 +93,19 @@ def void(value: object, path: str, twin: object = None) -> Iterator[Problem]:
             yield Problem("structure", path, "is an empty object")
         for name, member in value.items():
             beside = value.get(name[1:] if name.startswith("_") else f"_{name}")
-            yield from void(member, f"{path}.{name if _ELEMENT.fullmatch(name) else '(member)'}", beside)
+            yield from _void(member, f"{path}.{name if _ELEMENT.fullmatch(name) else '(member)'}", beside)
     elif isinstance(value, list):
         if not value:
             yield Problem("structure", path, "is an empty array")
         for index, member in enumerate(value):
             if member is not None or not isinstance(twin, list):
-                yield from void(member, f"{path}[{index}]")
+                yield from _void(member, f"{path}[{index}]")
+
+
+def _holds_void(value: object) -> bool:
+    """Whether a search for the place is worth its time: almost no resource holds any."""
+    if isinstance(value, dict):
+        return not value or any(map(_holds_void, value.values()))
+    if isinstance(value, list):
+        return not value or any(map(_holds_void, value))
+    return value is None or value == ""
