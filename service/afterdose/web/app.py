@@ -1,6 +1,7 @@
 """Builds the WSGI application from its services. Nothing here is global; two applications share nothing."""
 
 from flask import Flask, Response
+from prometheus_client import Counter
 
 from afterdose.ehr.keyring import PUBLISHED_FOR
 from afterdose.web import auth, health, hl7v2, inbound, jwks, metadata, problems
@@ -8,14 +9,14 @@ from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
 
 # What a browser is told about every answer that does not say otherwise: show nothing, keep nothing, tell nobody.
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
+_HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
     # Without it the HTTP server would name itself.
-    "Server": "afterdose",
-    "X-Content-Type-Options": "nosniff",
-}
+    ("Server", "afterdose"),
+    ("X-Content-Type-Options", "nosniff"),
+)
 
 
 def create_app(services: WebServices) -> Flask:
@@ -39,9 +40,14 @@ def create_app(services: WebServices) -> Flask:
 
 
 def _finish_answers(app: Flask, metrics: WebMetrics) -> None:
+    counters: dict[int, Counter] = {}
+
     @app.after_request
     def finish(answer: Response) -> Response:
-        for name, value in _HEADERS.items():
-            answer.headers.setdefault(name, value)
-        metrics.answers.labels(answer.status_code).inc()
+        given = {name.lower() for name, _ in answer.headers}
+        answer.headers.extend([header for header in _HEADERS if header[0].lower() not in given])
+        status = answer.status_code
+        if status not in counters:
+            counters[status] = metrics.answers.labels(status)
+        counters[status].inc()
         return answer

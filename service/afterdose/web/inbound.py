@@ -7,7 +7,8 @@ Every shape that a FHIR server's subscription sends ends in ``work.intake``; her
 import time
 from collections.abc import Sequence
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
+from prometheus_client import Counter
 from werkzeug.exceptions import MethodNotAllowed
 
 from afterdose.core.errors import BadInput, Problem, StoreError
@@ -51,11 +52,12 @@ class _Door:
         web = services.settings.web
         self._services = services
         self._metrics = services.metrics
+        self._events: dict[tuple[str, str, str], Counter] = {}
         self._bodies = BodyReader(web.max_body_bytes, web.body_timeout, 2 * web.threads)
 
     def probe(self) -> Response:
         """Answers who only asks whether somebody is there."""
-        return _empty()
+        return _Empty()
 
     def take(self, resource_type: str | None = None, resource_id: str | None = None) -> Response:
         """POST of a resource or a Bundle; PUT (HAPI) or POST of a resource under its id."""
@@ -72,13 +74,13 @@ class _Door:
             if entry.refused:
                 self._quarantine(entry.refused, entry.problems)
         self._store(reception.arrivals, started)
-        return _empty() if reception.bundle_type is None else fhir_answer(_reply(reception))
+        return _Empty() if reception.bundle_type is None else fhir_answer(_reply(reception))
 
     def delete(self, resource_type: str, resource_id: str) -> Response:
         """DELETE of a resource (HAPI with subscription-send-delete-messages)."""
         started = time.perf_counter()
         self._store([deletion(current_origin(), resource_type, resource_id)], started)
-        return _empty()
+        return _Empty()
 
     def refuse(self, other: str) -> Response:
         """Every other URL below /fhir."""
@@ -101,8 +103,10 @@ class _Door:
         """Return when everything is on disk. Raises StoreError; then nothing has been accepted."""
         receipts: Sequence[Receipt] = self._services.submit(arrivals)
         for arrival, receipt in zip(arrivals, receipts, strict=True):
-            repeated = "yes" if receipt.duplicate else "no"
-            self._metrics.events.labels(arrival.source, arrival.interaction, repeated).inc()
+            labels = (arrival.source, arrival.interaction, "yes" if receipt.duplicate else "no")
+            if labels not in self._events:
+                self._events[labels] = self._metrics.events.labels(*labels)
+            self._events[labels].inc()
         self._metrics.stored_seconds.observe(time.perf_counter() - started)
 
     def _quarantine(self, body: bytes, problems: Sequence[Problem]) -> None:
@@ -123,8 +127,10 @@ def _not_taken() -> BadInput:
 
 def _check_headers() -> None:
     """Raises BadInput with 415 where the body is not plain FHIR JSON."""
-    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+    if request.environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
         raise BadInput(Problem("not-supported", "", "encoded (compressed) bodies are not taken"), status=415)
+    if request.environ.get("CONTENT_TYPE") in MEDIA_TYPES:
+        return
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if request.mimetype not in MEDIA_TYPES or charset not in ("utf-8", "utf8"):
         raise BadInput(Problem("not-supported", "", "only application/fhir+json in UTF-8 is taken"), status=415)
@@ -135,11 +141,10 @@ def _media_type() -> str | None:
     return request.mimetype if request.mimetype in MEDIA_TYPES else None
 
 
-def _empty() -> Response:
+class _Empty(Response):
     """200 without a body and without a media type: HAPI would try to read the one, and fail for the other."""
-    answer = current_app.response_class(status=200)
-    del answer.headers["Content-Type"]
-    return answer
+
+    default_mimetype = None
 
 
 def _reply(reception: Reception) -> dict[str, object]:
