@@ -1,7 +1,7 @@
 """What a coordinator is told although no single dose asks for it.
 
 A planned dose after which no session fits, or before which no preparation fits; a treatment week of the active
-phase without a session (``clinical.md`` F3a); a dose whose record was begun and never ended. Only the last one
+phase without a session; a dose whose record was begun and never ended. Only the last one
 comes with time alone: nobody sends anything when a record is forgotten.
 """
 

@@ -1,6 +1,6 @@
 """What says that ketamine was given for anaesthesia, sedation or analgesia, whatever else is known (step X).
 
-``clinical.md`` 3d: products, places, specialties, routes, amounts and durations, and what was given or done at
+Products, places, specialties, routes, amounts and durations, and what was given or done at
 about the same time.
 """
 

@@ -1,6 +1,6 @@
 """What orders and booked dosing visits announce: doses to come, and courses that have not begun.
 
-An order leads to something only where it is clearly psychiatric, by the same rule as a dose (``clinical.md`` 3d);
+An order leads to something only where it is clearly psychiatric, by the same rule as a dose (decision 0011);
 a dose and a route that it does not name are no objection. Any announced dose cuts the window of the one before.
 """
 

@@ -1,6 +1,6 @@
 """What comes before the first dose: a plan and preparation visits, as soon as the first dose is ordered.
 
-One to three sessions before a course (``clinical.md`` P2, P3); the protocol says how many. They end before the
+One to three sessions before a course; the protocol says how many (decision 0011). They end before the
 first planned dose less the clinic's buffer. Everything follows from the orders and from when we heard of them.
 """
 
