@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+
+from afterdose.sandbox import SandboxEHR
 from running_service import RunningService
 
 Resource = dict[str, Any]
@@ -45,9 +47,7 @@ class Ehr:
         return answer.json()
 
     def of_patient(self, type_: str) -> list[Resource]:
-        answer = requests.get(
-            f"{self.base_url}/{type_}", params={"patient": self.patient}, headers=HEADERS, timeout=20
-        )
+        answer = requests.get(f"{self.base_url}/{type_}", params={"patient": self.patient}, headers=HEADERS, timeout=20)
         return [entry["resource"] for entry in answer.json().get("entry", [])]
 
     def plans(self, *statuses: str) -> list[Resource]:
@@ -103,18 +103,35 @@ def eventually(condition: Callable[[], Any], deadline: float = 20.0) -> Any:
     return pytest.fail(f"not true within {deadline} s")
 
 
-@pytest.fixture(params=EHRS)
-def ehr(request: pytest.FixtureRequest) -> Ehr:
-    return Ehr(request.getfixturevalue(request.param).base_url)
+@contextmanager
+def an_ehr(request: pytest.FixtureRequest, name: str) -> Iterator[str]:
+    """The base URL of the EHR of that name."""
+    if name == "hapi":
+        yield request.getfixturevalue("hapi").base_url
+    else:
+        with SandboxEHR() as sandbox:
+            yield sandbox.base_url
+
+
+@pytest.fixture(scope="module", params=EHRS)
+def base_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with an_ehr(request, request.param) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def service(base_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    staff = Ehr(base_url)
+    with RunningService(tmp_path_factory.mktemp("service"), base_url) as running:
+        subscription = staff.subscribe(running)
+        eventually(lambda: staff.read(f"Subscription/{subscription}")["status"] == "active")
+        yield running
+        staff.delete("Subscription", subscription)
 
 
 @pytest.fixture
-def service(ehr: Ehr, tmp_path: Path) -> Iterator[RunningService]:
-    with RunningService(tmp_path, ehr.base_url) as running:
-        subscription = ehr.subscribe(running)
-        eventually(lambda: ehr.read(f"Subscription/{subscription}")["status"] == "active")
-        yield running
-        ehr.delete("Subscription", subscription)
+def ehr(base_url: str) -> Ehr:
+    return Ehr(base_url)
 
 
 @pytest.fixture
@@ -190,7 +207,8 @@ def test_a_dose_entered_in_error_takes_plan_and_proposal_back(
     assert not ehr.plans("draft", "active")
 
 
-@pytest.mark.parametrize("ehr", ["sandbox"], indirect=True)  # HAPI deletes nothing that a plan refers to
+# HAPI deletes nothing that a plan refers to.
+@pytest.mark.parametrize("base_url", ["sandbox"], indirect=True, scope="module")
 def test_a_deleted_dose_takes_plan_and_proposal_back(ehr: Ehr, service: RunningService, ended: datetime) -> None:
     dose = ehr.put(ehr.dose(new_id(), ended))
     eventually(ehr.plans)
@@ -246,9 +264,7 @@ def test_a_second_dose_amends_the_plan_and_adds_an_appointment(
     assert len([one for one in named if one.startswith("Appointment/")]) == len(ehr.appointments("proposed"))
 
 
-def test_a_booked_visit_is_left_alone_and_a_person_is_asked(
-    ehr: Ehr, service: RunningService, ended: datetime
-) -> None:
+def test_a_booked_visit_is_left_alone_and_a_person_is_asked(ehr: Ehr, service: RunningService, ended: datetime) -> None:
     dose = ehr.put(ehr.dose(new_id(), ended))
     eventually(ehr.plans)
     (appointment,) = ehr.appointments()

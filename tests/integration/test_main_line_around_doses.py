@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from test_main_line import DELETES, EHRS, HEADERS, Ehr, Resource, decided, eventually, new_id
+from test_main_line import DELETES, EHRS, HEADERS, Ehr, Resource, an_ehr, decided, eventually, new_id
 
 from running_service import RunningService
 
@@ -19,20 +18,27 @@ DEPRESSION = {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10-cm", "code":
 UNITS = "http://unitsofmeasure.org"
 
 
-@pytest.fixture(params=EHRS)
-def ehr(request: pytest.FixtureRequest) -> Ehr:
-    return Ehr(request.getfixturevalue(request.param).base_url)
+@pytest.fixture(scope="module", params=EHRS)
+def base_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    with an_ehr(request, request.param) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def service(base_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    staff = Ehr(base_url)
+    with RunningService(tmp_path_factory.mktemp("service"), base_url) as running:
+        subscriptions = [subscribe(staff, running, type_) for type_ in TYPES]
+        for subscription in subscriptions:
+            eventually(is_active(staff, subscription))
+        yield running
+        for subscription in subscriptions:
+            staff.delete("Subscription", subscription)
 
 
 @pytest.fixture
-def service(ehr: Ehr, tmp_path: Path) -> Iterator[RunningService]:
-    with RunningService(tmp_path, ehr.base_url) as running:
-        subscriptions = [subscribe(ehr, running, type_) for type_ in TYPES]
-        for subscription in subscriptions:
-            eventually(is_active(ehr, subscription))
-        yield running
-        for subscription in subscriptions:
-            ehr.delete("Subscription", subscription)
+def ehr(base_url: str) -> Ehr:
+    return Ehr(base_url)
 
 
 @pytest.fixture
