@@ -17,6 +17,9 @@ from afterdose.content.content import Content, load_content
 from afterdose.content.v2 import read_v2
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose
+from afterdose.core.errors import BadSettings
+from afterdose.ehr.ladder import check_pins, site_tells
+from afterdose.fhir.rungs import Artifact
 from afterdose.fhir.v2.translate import Facility
 from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
 from afterdose.store.store import Store, open_store
@@ -200,12 +203,22 @@ class Workshop:
         )
 
     def _target(self, target: TargetSettings) -> Target:
+        pins = {Artifact(artifact): rung for artifact, rung in target.rungs.items()}
+        facts = self.content.ehr(target.ehr)
+        clinic = self.content.clinic(target.clinic)
+        try:
+            check_pins(pins, facts, site_tells(clinic, target.sender))
+        except BadSettings as error:
+            raise BadSettings(f"targets.{target.name}.{error}") from None
         return Target(
             name=target.name,
             client=self._connections.targets[target.name].client,
-            clinic=self.content.clinic(target.clinic),
+            clinic=clinic,
             accept_auto=target.accept == "auto",
             name_drug=not target.hide_drug,
+            facts=facts,
+            pins=pins,
+            sender=target.sender,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from afterdose.content.activities import FILE, read_activities
 from afterdose.content.clinics import read_clinic
 from afterdose.content.codes import read_codes
+from afterdose.content.ehrs import read_ehr
 from afterdose.content.locate import choose, find
 from afterdose.content.protocols import ProtocolFile, read_protocol
 from afterdose.content.schemas import read_json
@@ -21,6 +22,7 @@ from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Reason
 from afterdose.fhir.profile_rules import ProfileRules, profile_rules
 from afterdose.fhir.r4 import Canonicals
+from afterdose.fhir.rungs import EhrFacts
 from afterdose.fhir.words import PlanWords
 
 _PROFILES = ("integration-careplan", "integration-appointment", "plasticity-window")
@@ -48,6 +50,10 @@ class Content:
     def protocol(self, name_or_path: str) -> Protocol:
         """A protocol by the name of its file in ``mappings/protocols``, or by path. Raises BadContent."""
         return read_protocol(choose("mappings/protocols", name_or_path, self.overlay)).protocol
+
+    def ehr(self, name_or_path: str) -> EhrFacts:
+        """What is known of an EHR, by the name of its file in ``mappings/ehrs``, or by path. Raises BadContent."""
+        return read_ehr(name_or_path, self.overlay)
 
     def reason_text(self, reason: Reason) -> str:
         """What a reason code is called in front of people."""

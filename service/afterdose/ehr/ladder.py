@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from afterdose.core.clinic import Clinic
 from afterdose.core.errors import BadSettings
 from afterdose.ehr.capabilities import Capabilities
 from afterdose.ehr.wire import Interaction
@@ -73,6 +74,12 @@ def top() -> Ladder:
     """The ladder of an EHR that takes everything."""
     decisions = {artifact: Decision(type=steps[0], why="assumed") for artifact, steps in STEPS.items()}
     return Ladder(decisions=decisions, facts=GENERIC, updatable={})
+
+
+def site_tells(clinic: Clinic, sender: str | None) -> frozenset[str]:
+    """What a site has told us of itself, as far as EHRs ask for it."""
+    told = {"location": clinic.location, "pool": clinic.pool, "sender": sender}
+    return frozenset(name for name, value in told.items() if value is not None)
 
 
 def check_pins(pins: Mapping[Artifact, str], facts: EhrFacts, site: Collection[str]) -> None:

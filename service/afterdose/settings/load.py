@@ -177,7 +177,10 @@ def _target(name: str, entry: dict[str, Any], folder: Path) -> TargetSettings:
         raise BadSettings(f"targets.{name}.base_url: expected https:// (http:// elsewhere needs plain_http = true)")
     auth = build_auth(f"targets.{name}.auth", entry.pop("auth"), folder)
     ca_bundle = entry.pop("ca_bundle")
-    return TargetSettings(name=name, auth=auth, ca_bundle=folder / ca_bundle if ca_bundle else None, **entry)
+    rungs = {artifact: rung for artifact, rung in entry.pop("rungs").items() if rung is not None}
+    return TargetSettings(
+        name=name, auth=auth, ca_bundle=folder / ca_bundle if ca_bundle else None, rungs=rungs, **entry
+    )
 
 
 def _source(name: str, entry: dict[str, Any], targets: Mapping[str, TargetSettings], folder: Path) -> SourceSettings:

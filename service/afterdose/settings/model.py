@@ -107,7 +107,11 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class TargetSettings:
-    """An EHR that plans are written to. ``deadline`` bounds one call as a whole, the two timeouts its parts."""
+    """An EHR that plans are written to. ``deadline`` bounds one call as a whole, the two timeouts its parts.
+
+    ``ehr``: the file of what is known of the product; ``rungs``: artifact -> rung, where the site has pinned one;
+    ``sender``: the Practitioner in whose name messages go out, where the EHR wants one.
+    """
 
     name: str
     base_url: str
@@ -122,6 +126,9 @@ class TargetSettings:
     proxy: str | None
     hide_drug: bool
     plain_http: bool
+    ehr: str
+    sender: str | None
+    rungs: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,10 @@ def _metadata(help_: str, options: dict[str, Any]) -> dict[str, Any]:
     return metadata
 
 
+def _rung(what: str, *names: str) -> fields.String:
+    return _text(f"{what}: {', '.join(names)} or worklist.", one_of=(*names, "worklist"), load_default=None)
+
+
 class _Strict(Schema):
     """Unknown keys are refused: a misspelt key must not be silently without effect."""
 
@@ -133,6 +137,21 @@ class LogSchema(_Strict):
     format = _text("json (one object a line) or text (for people).", one_of=("json", "text"), load_default="json")
 
 
+RungsSchema = _Strict.from_dict(
+    {
+        "care-plan": _rung("The plan of a course", "care-plan", "document-reference", "communication"),
+        "appointment": _rung("A session to book", "appointment", "service-request"),
+        "task": _rung("What staff are asked to do", "task", "communication"),
+        "goal": _rung("The goal of a course", "goal"),
+        "activity": _rung("What is done once besides the sessions", "task"),
+        "practice": _rung("What repeats, or is offered, besides the sessions", "service-request"),
+        "provenance": _rung("What was written from which doses", "provenance"),
+    },
+    name="RungsSchema",
+)
+"""What artifacts are written as, where the site decides it."""
+
+
 class TargetSchema(_Strict):
     """An EHR that plans are written to."""
 
@@ -164,6 +183,26 @@ class TargetSchema(_Strict):
     proxy = BaseUrl(load_default=None, metadata={"help": "The HTTP proxy on the way to the EHR."})
     hide_drug = _switch("Leave the drug's name out of the plan's narrative too; all other text never holds it.")
     plain_http = _switch("Allow http:// to another machine. Without it, http:// is for this machine only.")
+    ehr = _text(
+        "Which EHR it is: a file of mappings/ehrs/ (generic, hapi, medplum, epic, oracle-health, athenahealth,\n"
+        "meditech) that tells what it takes beyond what it declares.",
+        load_default="generic",
+    )
+    sender = _text(
+        "The Practitioner (Practitioner/ID) in whose name messages are sent, where the EHR wants a person there.",
+        load_default=None,
+        validate=validate.Regexp(
+            r"Practitioner/[A-Za-z0-9\-.]{1,64}\Z", error='expected a reference such as "Practitioner/123"'
+        ),
+    )
+    rungs = fields.Nested(
+        RungsSchema,
+        load_default=dict,
+        metadata={
+            "help": "What artifacts are written as, where that is not to be found out; worklist: not at all.\n"
+            "`afterdose check` shows what is decided without these."
+        },
+    )
     auth = fields.Nested(
         AuthSchema,
         load_default=None,

@@ -68,8 +68,7 @@ class Target:
 
     def ladder(self, clinic: Clinic) -> Ladder:
         """The rungs of this EHR for patients of a clinic. Raises EhrUnavailable; EhrRefused where nothing can work."""
-        told = {"location": clinic.location, "pool": clinic.pool, "sender": self.sender}
-        site = {name for name, value in told.items() if value is not None}
+        site = rungs.site_tells(clinic, self.sender)
         ladder = rungs.decide(self.client.capabilities(), self.facts, self.pins, site)
         if ladder.faults:
             raise EhrRefused("; ".join(ladder.faults), code="not-supported")
