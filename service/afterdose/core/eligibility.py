@@ -124,9 +124,7 @@ def _evidence(doses: Sequence[Dose], codes: Codes, clinic: Clinic) -> tuple[Reas
     return tuple(reason for reason, holds in checks if holds)
 
 
-def _cautions(
-    doses: Sequence[Dose], rules: Rules, codes: Codes, clinic: Clinic, day: date | None
-) -> list[Reason]:
+def _cautions(doses: Sequence[Dose], rules: Rules, codes: Codes, clinic: Clinic, day: date | None) -> list[Reason]:
     """What lets a person decide although the use is psychiatric (step S, and what decoding found)."""
     contexts = [dose.context for dose in doses]
     told = [coding for dose in doses for coding in (*reasons_of(dose), *dose.context.conditions)]
