@@ -12,6 +12,7 @@ from marshmallow import RAISE, Schema, fields, validate
 from afterdose.settings.authentication import auth_fields
 from afterdose.settings.fields import HEADER, BaseUrl, Duration, Location, Secret, Table, Whole, Words, Zone
 from afterdose.settings.mllp import MllpSchema
+from afterdose.settings.rungs import rung_fields
 
 _MESSAGES = {"unknown": "is not a setting", "type": "expected a table"}
 
@@ -45,10 +46,6 @@ def _metadata(help_: str, options: dict[str, Any]) -> dict[str, Any]:
     if "example" in options:
         metadata["example"] = options.pop("example")
     return metadata
-
-
-def _rung(what: str, *names: str) -> fields.String:
-    return _text(f"{what}: {', '.join(names)} or worklist.", one_of=(*names, "worklist"), load_default=None)
 
 
 class _Strict(Schema):
@@ -137,18 +134,7 @@ class LogSchema(_Strict):
     format = _text("json (one object a line) or text (for people).", one_of=("json", "text"), load_default="json")
 
 
-RungsSchema = _Strict.from_dict(
-    {
-        "care-plan": _rung("The plan of a course", "care-plan", "document-reference", "communication"),
-        "appointment": _rung("A session to book", "appointment", "service-request"),
-        "task": _rung("What staff are asked to do", "task", "communication"),
-        "goal": _rung("The goal of a course", "goal"),
-        "activity": _rung("What is done once besides the sessions", "task"),
-        "practice": _rung("What repeats, or is offered, besides the sessions", "service-request"),
-        "provenance": _rung("What was written from which doses", "provenance"),
-    },
-    name="RungsSchema",
-)
+RungsSchema = _Strict.from_dict(rung_fields(), name="RungsSchema")
 """What artifacts are written as, where the site decides it."""
 
 
