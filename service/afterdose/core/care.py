@@ -249,12 +249,16 @@ class DesiredPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewItem:
-    """Something a person must decide; one per dose session (or lone administration) and open cause."""
+    """Something a person must decide; one per dose session (or lone administration) and open cause.
+
+    ``codes``: the EHR's own codes, where it refused something.
+    """
 
     founder: DoseKey
     administrations: tuple[DoseKey, ...]
     reasons: tuple[Reason, ...]
     due: datetime | None = None
+    codes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ Everything that makes a patient due raises the row's ``seq``. A worker that fini
 ``seq`` is still what it claimed; otherwise something arrived meanwhile and the patient is due now.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from afterdose.store.append import put_postgres, put_sqlite
 from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence
 from afterdose.store.rows import AgendaEntry, AgendaRow, Claim
-from afterdose.store.schema import agenda
+from afterdose.store.schema import agenda, pauses
 from afterdose.store.wake import Wake
 
 _c = agenda.c
@@ -28,12 +28,20 @@ class Agenda:
         self._wake = wake
         self._clock = clock
 
-    def claim(self, worker_id: str, *, lease: timedelta, now: datetime) -> Claim | None:
+    def claim(
+        self, worker_id: str, *, lease: timedelta, now: datetime, except_of: Collection[str] = ()
+    ) -> Claim | None:
         """Take the patient that has been due longest and that nobody holds; None where there is none.
 
-        Counts the attempt and raises the fence before any work is done. A lease that ran out is taken over.
+        Counts the attempt and raises the fence before any work is done. A lease that ran out is taken over. The
+        patients of targets that are paused, and of those in ``except_of``, stay due.
         """
-        free = sa.and_(_c.due_at <= now, sa.or_(_c.lease_until.is_(None), _c.lease_until <= now))
+        free = sa.and_(
+            _c.due_at <= now,
+            sa.or_(_c.lease_until.is_(None), _c.lease_until <= now),
+            _c.target.not_in(sa.select(pauses.c.target)),
+            _c.target.not_in(except_of),
+        )
         first = sa.select(_c.target, _c.patient).where(free).order_by(_c.due_at).limit(1)
         if self._database.path is not None:
             with self._database.reading() as connection:
@@ -46,8 +54,14 @@ class Agenda:
             row = connection.execute(
                 sa.update(agenda)
                 .where(_c.target == found.target, _c.patient == found.patient)
-                .values(fence=_c.fence + 1, attempts=_c.attempts + 1, lease_owner=worker_id, lease_until=now + lease)
-                .returning(_c.seq, _c.fence, _c.attempts, _c.reasons, _c.first_due_at)
+                .values(
+                    fence=_c.fence + 1,
+                    attempts=_c.attempts + 1,
+                    broken_off=_c.broken_off + 1,
+                    lease_owner=worker_id,
+                    lease_until=now + lease,
+                )
+                .returning(_c.seq, _c.fence, _c.attempts, _c.reasons, _c.first_due_at, _c.broken_off, _c.escalated)
             ).one()
         return Claim(
             target=found.target,
@@ -57,6 +71,8 @@ class Agenda:
             attempts=row.attempts,
             reasons=tuple(row.reasons.split()),
             first_due_at=row.first_due_at,
+            broken_off=row.broken_off - 1,
+            escalated=row.escalated,
         )
 
     def renew(self, claim: Claim, lease: timedelta) -> None:
@@ -70,7 +86,9 @@ class Agenda:
 
         Due now instead where something arrived since the claim. Raises LeaseLost.
         """
-        self._give_back(claim, next_due_at, reasons=reason, first_due_at=next_due_at, attempts=0, parked=None)
+        self._give_back(
+            claim, next_due_at, reasons=reason, first_due_at=next_due_at, attempts=0, escalated=0, parked=None
+        )
 
     def postpone(self, claim: Claim, until: datetime, error_code: str) -> None:
         """Give the patient back as not done; try again at ``until`` (now where something arrived). Keeps attempts.
@@ -78,6 +96,41 @@ class Agenda:
         Raises LeaseLost.
         """
         self._give_back(claim, until, reasons=error_code)
+
+    def leave(self, claim: Claim) -> None:
+        """Give the patient back as not begun: still due, for the same reasons, and this attempt does not count.
+
+        Raises LeaseLost.
+        """
+        released: dict[str, object] = {"lease_owner": None, "lease_until": None, "broken_off": 0}
+        with self._database.writing() as connection:
+            check_fence(connection, claim)
+            connection.execute(sa.update(agenda).where(_of(claim)).values(attempts=_c.attempts - 1, **released))
+
+    def hasten(self, target: str) -> None:
+        """Make due at once whoever of a target is tried again later: its EHR is back."""
+        now = self._clock()
+        later = sa.and_(_c.target == target, _c.attempts > 0, _c.due_at > now, _c.lease_owner.is_(None))
+        with self._database.writing() as connection:
+            connection.execute(sa.update(agenda).where(later).values(due_at=now))
+        self._wake.ring()
+
+    def outstanding(self, since: datetime) -> list[AgendaRow]:
+        """Whose work was due at ``since`` or before and is not done: retried, kept waiting, or given up."""
+        chosen = sa.select(agenda).where(sa.or_(_c.first_due_at <= since, _c.parked.is_not(None)))
+        with self._database.reading() as connection:
+            return [_row(row) for row in connection.execute(chosen.order_by(_c.target, _c.patient)).mappings()]
+
+    def escalate(self, target: str, patient: str, step: int) -> bool:
+        """Note that a step of escalation is alarmed; False where another process has done so."""
+        mine = sa.and_(_c.target == target, _c.patient == patient, _c.escalated < step)
+        with self._database.writing() as connection:
+            return connection.execute(sa.update(agenda).where(mine).values(escalated=step)).rowcount == 1
+
+    def escalated_count(self) -> int:
+        """How many patients have work that was escalated and is not done."""
+        with self._database.reading() as connection:
+            return connection.execute(sa.select(sa.func.count()).where(_c.escalated > 0)).scalar_one()
 
     def park(self, claim: Claim, reason: str) -> None:
         """Give the patient up until something arrives or a person replays it. Raises LeaseLost."""
@@ -121,6 +174,17 @@ class Agenda:
             chosen = sa.select(agenda).where(_c.parked.is_not(None)).order_by(_c.target, _c.patient)
             return [_row(row) for row in connection.execute(chosen).mappings()]
 
+    def everybody(self) -> list[tuple[str, str]]:
+        """Target and patient key of every row."""
+        with self._database.reading() as connection:
+            chosen = sa.select(_c.target, _c.patient).order_by(_c.target, _c.patient)
+            return [(row.target, row.patient) for row in connection.execute(chosen)]
+
+    def release_all(self) -> None:
+        """Take every patient from whoever held it: nobody who did is still there."""
+        with self._database.writing() as connection:
+            connection.execute(sa.update(agenda).values(lease_owner=None, lease_until=None, fence=_c.fence + 1))
+
     def patients(self, target: str) -> list[str]:
         """Every patient key of a target, for a change that concerns all."""
         with self._database.reading() as connection:
@@ -136,7 +200,7 @@ class Agenda:
         now = self._clock()
         with self._database.writing() as connection:
             check_fence(connection, claim)
-            released = sa.update(agenda).where(_of(claim)).values(lease_owner=None, lease_until=None)
+            released = sa.update(agenda).where(_of(claim)).values(lease_owner=None, lease_until=None, broken_off=0)
             unchanged = released.where(_c.seq == claim.seq).values(due_at=due_at, reasons=reasons, **values)
             if connection.execute(unchanged).rowcount:
                 return

@@ -74,10 +74,11 @@ class Database:
         self.path = _sqlite_path(parsed) if parsed.get_backend_name() == "sqlite" else None
         if self.path is not None:
             _make_private(self.path)
+            self._in_use: int | None = _join(self.path)
             self._lock: WriterLock | None = WriterLock(beside(self.path, "writer-lock"))
             self.engine = _sqlite_engine(parsed)
         else:
-            self._lock = None
+            self._lock = self._in_use = None
             self.engine = _postgres_engine(parsed)
         self._writing = self.engine.execution_options(**{_WRITES: True})
 
@@ -135,6 +136,46 @@ class Database:
         self.engine.dispose()
         if self._lock is not None:
             self._lock.close()
+        if self._in_use is not None:
+            os.close(self._in_use)
+
+
+@contextmanager
+def kept_from_others(path: Path) -> Iterator[None]:
+    """Nobody can open the SQLite database during the block. Raises StoreUnusable where somebody has it open."""
+    _make_private(path)
+    handle = _in_use(path)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise StoreUnusable("the database is in use: stop every process of afterdose first") from None
+    finally:
+        os.close(handle)
+
+
+def database_path(url: str) -> Path | None:
+    """The file of an SQLite database, None for another one."""
+    parsed = _known_driver(url)
+    return _sqlite_path(parsed) if parsed.get_backend_name() == "sqlite" else None
+
+
+def _join(path: Path) -> int:
+    """Be one of those who use the database, until the file is closed."""
+    handle = _in_use(path)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise StoreBusy("the database is being restored") from None
+    return handle
+
+
+def _in_use(path: Path) -> int:
+    try:
+        return os.open(beside(path, "in-use"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnusable(f"the database file cannot be opened ({error.strerror})") from None
 
 
 def _known_driver(url: str) -> URL:

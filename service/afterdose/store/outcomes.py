@@ -87,6 +87,13 @@ class Outcomes:
         with self._database.reading() as connection:
             return [_row(row) for row in connection.execute(chosen).mappings()]
 
+    def decided_in_shadow(self, target: str) -> list[str]:
+        """The patients of a target about whom was last decided without writing anything."""
+        o = outcomes.c
+        chosen = sa.select(o.patient).distinct().where(o.target == target, o.shadow).order_by(o.patient)
+        with self._database.reading() as connection:
+            return list(connection.execute(chosen).scalars())
+
     def counts(self) -> dict[Outcome, int]:
         """How many administrations stand at each outcome."""
         statement = sa.select(outcomes.c.outcome, sa.func.count()).group_by(outcomes.c.outcome)
@@ -106,6 +113,7 @@ def _columns(row: OutcomeRow, now: datetime) -> dict[str, object]:
         "course_id": row.course_id,
         "details": dict(row.details),
         "next_look": row.next_look,
+        "shadow": row.shadow,
         "updated_at": now,
     }
 

@@ -45,6 +45,18 @@ class Reviews:
             unwanted = [row.id for row in newest.values() if row.closed_at is None]
             connection.execute(sa.update(reviews).where(_c.id.in_(unwanted)).values(closed_at=now))
 
+    def ask(self, target: str, patient: str, item: ReviewItem) -> None:
+        """Open a question beside the work for the patient, unless its founder has one open.
+
+        The next decision about the patient closes it where it does not ask for it too.
+        """
+        founder = {"source": item.founder.source, "resource_id": item.founder.id}
+        mine = sa.and_(_c.target == target, _c.patient == patient, *(_c[name] == it for name, it in founder.items()))
+        owner = {"target": target, "patient": patient, "opened_at": self._clock()}
+        with self._database.writing() as connection:
+            if connection.execute(sa.select(_c.id).where(mine, _c.closed_at.is_(None))).first() is None:
+                connection.execute(sa.insert(reviews).values(owner | founder | _question(item)))
+
     def resolve(self, review_id: int, person: str) -> bool:
         """A person answered. Returns whether the review was still open."""
         statement = sa.update(reviews).where(_c.id == review_id, _c.closed_at.is_(None))
@@ -76,6 +88,7 @@ def _question(item: ReviewItem) -> dict[str, object]:
     return {
         "administrations": [[key.source, key.id] for key in item.administrations],
         "reasons": [reason.value for reason in item.reasons],
+        "codes": list(item.codes),
         "due": item.due,
     }
 
@@ -85,4 +98,5 @@ def _row(row: Mapping[Any, Any]) -> ReviewRow:
     founder = DoseKey(columns.pop("source"), columns.pop("resource_id"))
     administrations = tuple(DoseKey(source, id_) for source, id_ in row["administrations"])
     reasons = tuple(Reason(reason) for reason in row["reasons"])
-    return ReviewRow(**columns | {"founder": founder, "administrations": administrations, "reasons": reasons})
+    told = {"administrations": administrations, "reasons": reasons, "codes": tuple(row["codes"])}
+    return ReviewRow(**columns | {"founder": founder} | told)

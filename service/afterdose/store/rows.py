@@ -80,7 +80,7 @@ class AgendaEntry:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgendaRow:
     """One patient of the agenda. ``due_at`` None: only when something arrives; ``parked``: code of why it was given
-    up until something arrives or a person replays it."""
+    up until something arrives or a person replays it. ``escalated``: steps of escalation that were alarmed."""
 
     target: str
     patient: str
@@ -92,6 +92,7 @@ class AgendaRow:
     lease_owner: str | None
     lease_until: datetime | None
     parked: str | None
+    escalated: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,8 @@ class Claim:
     """The right to work on one patient until the lease ends or another worker takes over.
 
     ``seq`` is how far the agenda had come; ``attempts`` includes this one; ``first_due_at``: since when the work
-    has been due (start of the retrying time).
+    has been due (start of the retrying time). ``broken_off``: claims before this one that nobody gave back, in a
+    row; ``escalated``: steps of escalation that were alarmed.
     """
 
     target: str
@@ -109,6 +111,8 @@ class Claim:
     attempts: int
     reasons: tuple[str, ...]
     first_due_at: datetime
+    broken_off: int = 0
+    escalated: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +161,7 @@ class LedgerRow:
 class OutcomeRow:
     """What became of one administration. ``details`` is JSON for the pages; ``next_look``: None = when facts change.
 
-    ``updated_at`` is set by the store.
+    ``shadow``: decided only, because the target is in shadow mode. ``updated_at`` is set by the store.
     """
 
     target: str
@@ -169,12 +173,16 @@ class OutcomeRow:
     course_id: UUID | None = None
     details: Mapping[str, object] = field(default_factory=dict)
     next_look: datetime | None = None
+    shadow: bool = False
     updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewRow:
-    """One question to a person. ``closed_by``: the person who resolved it, None where it was no longer needed."""
+    """One question to a person. ``closed_by``: the person who resolved it, None where it was no longer needed.
+
+    ``codes``: the EHR's own codes of what it refused.
+    """
 
     id: int
     target: str
@@ -182,6 +190,7 @@ class ReviewRow:
     founder: DoseKey
     administrations: tuple[DoseKey, ...]
     reasons: tuple[Reason, ...]
+    codes: tuple[str, ...]
     due: datetime | None
     opened_at: datetime
     closed_at: datetime | None

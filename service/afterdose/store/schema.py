@@ -105,6 +105,20 @@ agenda = sa.Table(
     sa.Column("first_due_at", Instant, comment="since when this piece of work has been due; kept while it is retried"),
     sa.Column("reasons", sa.Text, nullable=False, comment="codes of why it is due, separated by spaces"),
     sa.Column("attempts", sa.Integer, nullable=False, comment="claims since the last finish; counted before the work"),
+    sa.Column(
+        "broken_off",
+        sa.Integer,
+        nullable=False,
+        server_default="0",
+        comment="claims since one was last given back; counted before the work",
+    ),
+    sa.Column(
+        "escalated",
+        sa.Integer,
+        nullable=False,
+        server_default="0",
+        comment="steps of escalation that were alarmed since the last finish",
+    ),
     sa.Column("fence", sa.BigInteger, nullable=False, comment="number of the newest claim"),
     sa.Column("lease_owner", sa.Text),
     sa.Column("lease_until", Instant),
@@ -151,6 +165,7 @@ outcomes = sa.Table(
     sa.Column("course_id", sa.Uuid),
     sa.Column("details", sa.JSON, nullable=False),
     sa.Column("next_look", Instant),
+    sa.Column("shadow", sa.Boolean, nullable=False, comment="decided only: nothing was written into the EHR"),
     sa.Column("updated_at", Instant, nullable=False),
     sa.Index("ix_outcomes_administration", "source", "resource_id"),
 )
@@ -176,6 +191,7 @@ reviews = sa.Table(
     sa.Column("resource_id", sa.Text, nullable=False, comment="of the founding administration"),
     sa.Column("administrations", sa.JSON, nullable=False),
     sa.Column("reasons", sa.JSON, nullable=False),
+    sa.Column("codes", sa.JSON, nullable=False, comment="the EHR's own codes of what it refused"),
     sa.Column("due", Instant),
     sa.Column("opened_at", Instant, nullable=False),
     sa.Column("closed_at", Instant),
@@ -196,6 +212,15 @@ audit = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("target", sa.Text),
     sa.Column("patient", sa.Text),
+    sa.Column("prev_hash", sa.Text, nullable=False, comment="hash of the entry before; 64 zeros for the first"),
+    sa.Column("hash", sa.Text, nullable=False, comment="SHA-256, hexadecimal, of prev_hash and of every column of it"),
+)
+
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True, comment="nothing is written to it or read for it"),
+    sa.Column("since", Instant, nullable=False),
 )
 
 quarantine = sa.Table(

@@ -10,6 +10,7 @@ from afterdose.store.engine import Database, beside
 from afterdose.store.facts import Facts
 from afterdose.store.ledger import Ledger
 from afterdose.store.outcomes import Outcomes
+from afterdose.store.pauses import Pauses
 from afterdose.store.quarantine import Quarantine
 from afterdose.store.readings import Readings
 from afterdose.store.reviews import Reviews
@@ -34,6 +35,7 @@ class Store:
         self.reviews = Reviews(database, clock)
         self.readings = Readings(database)
         self.audit = Audit(database, clock)
+        self.pauses = Pauses(database, self._wake, clock)
         self.quarantine = Quarantine(database)
 
     def check_schema(self) -> None:

@@ -11,6 +11,23 @@ depends_on = None
 INSTANT = sa.DateTime(timezone=True).with_variant(sa.String(27), "sqlite")
 SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
+_APPEND_ONLY = {
+    "sqlite": [
+        f"CREATE TRIGGER audit_no_{change} BEFORE {change.upper()} ON audit "
+        "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
+        for change in ("update", "delete")
+    ],
+    "postgresql": [
+        "CREATE FUNCTION audit_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the audit is append-only'; END $$",
+        "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON audit "
+        "FOR EACH ROW EXECUTE FUNCTION audit_append_only()",
+        "CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON audit "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_append_only()",
+    ],
+}
+"""What the audit holds can be changed by nobody who goes through the database's own statements."""
+
 
 def upgrade() -> None:
     """Make every table."""
@@ -49,6 +66,20 @@ def upgrade() -> None:
         sa.Column("reasons", sa.Text(), nullable=False, comment="codes of why it is due, separated by spaces"),
         sa.Column(
             "attempts", sa.Integer(), nullable=False, comment="claims since the last finish; counted before the work"
+        ),
+        sa.Column(
+            "broken_off",
+            sa.Integer(),
+            nullable=False,
+            server_default="0",
+            comment="claims since one was last given back; counted before the work",
+        ),
+        sa.Column(
+            "escalated",
+            sa.Integer(),
+            nullable=False,
+            server_default="0",
+            comment="steps of escalation that were alarmed since the last finish",
         ),
         sa.Column("fence", sa.BigInteger(), nullable=False, comment="number of the newest claim"),
         sa.Column("lease_owner", sa.Text()),
@@ -96,6 +127,7 @@ def upgrade() -> None:
         sa.Column("course_id", sa.Uuid()),
         sa.Column("details", sa.JSON(), nullable=False),
         sa.Column("next_look", INSTANT),
+        sa.Column("shadow", sa.Boolean(), nullable=False, comment="decided only: nothing was written into the EHR"),
         sa.Column("updated_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("target", "patient", "source", "resource_id", name="pk_outcomes"),
     )
@@ -119,6 +151,7 @@ def upgrade() -> None:
         sa.Column("resource_id", sa.Text(), nullable=False, comment="of the founding administration"),
         sa.Column("administrations", sa.JSON(), nullable=False),
         sa.Column("reasons", sa.JSON(), nullable=False),
+        sa.Column("codes", sa.JSON(), nullable=False, comment="the EHR's own codes of what it refused"),
         sa.Column("due", INSTANT),
         sa.Column("opened_at", INSTANT, nullable=False),
         sa.Column("closed_at", INSTANT),
@@ -138,7 +171,19 @@ def upgrade() -> None:
         sa.Column("outcome", sa.Text(), nullable=False),
         sa.Column("target", sa.Text()),
         sa.Column("patient", sa.Text()),
+        sa.Column("prev_hash", sa.Text(), nullable=False, comment="hash of the entry before; 64 zeros for the first"),
+        sa.Column(
+            "hash", sa.Text(), nullable=False, comment="SHA-256, hexadecimal, of prev_hash and of every column of it"
+        ),
         sa.PrimaryKeyConstraint("id", name="pk_audit"),
+    )
+    for statement in _APPEND_ONLY[op.get_bind().dialect.name]:
+        op.execute(statement)
+    op.create_table(
+        "pauses",
+        sa.Column("target", sa.Text(), nullable=False, comment="nothing is written to it or read for it"),
+        sa.Column("since", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("target", name="pk_pauses"),
     )
     op.create_table(
         "quarantine",
