@@ -148,7 +148,10 @@ def test_no_representation_shows_a_secret(tmp_path: Path) -> None:
         (LEAST + "[web]\nport = true\n", "web.port: expected a whole number"),
         (LEAST + '[web]\nbody_timeout = "soon"\n', "web.body_timeout: expected a length of time"),
         (LEAST + '[work]\npoll_interval = "0s"\n', "work.poll_interval: expected a length of time above zero"),
-        (LEAST + '[work]\nlease = "20s"\n', "work.lease: expected more than targets.ehr.deadline"),
+        (
+            LEAST + '[work]\nlease = "20s"\n',
+            "work.lease: expected more than 45s, one and a half times targets.ehr.deadline",
+        ),
         (LEAST + '[log]\nlevel = "loud"\n', "log.level: expected one of debug, info, warning, error"),
         ("log = 3\n" + LEAST, "log: expected a table"),
         ('insecure_dev = "perhaps"\n' + LEAST, "insecure_dev: expected true or false"),

@@ -31,6 +31,8 @@ DATA_DIR = Path("/var/lib/afterdose")
 _NAMED = ("targets", "sources")
 _FROM_FILES = ("value", "secret", "database")
 _MOST_SECRETS = 2
+# A lease is renewed once a third of it has passed; what is left has to outlast one call.
+_LEASE_IN_DEADLINES = 1.5
 # Kubernetes sets these for a Service that is called afterdose:
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _KUBERNETES = re.compile(r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
@@ -150,8 +152,10 @@ def _build(loaded: dict[str, Any], folder: Path) -> Settings:
     targets = {name: _target(name, entry, folder) for name, entry in loaded["targets"].items()}
     work = WorkSettings(**loaded["work"])
     for target in targets.values():
-        if work.lease <= target.deadline:
-            raise BadSettings(f"work.lease: expected more than targets.{target.name}.deadline")
+        if work.lease <= target.deadline * _LEASE_IN_DEADLINES:
+            wanted = target.deadline * _LEASE_IN_DEADLINES
+            key = f"targets.{target.name}.deadline"
+            raise BadSettings(f"work.lease: expected more than {wanted.total_seconds():g}s, one and a half times {key}")
     sources = {name: _source(name, entry, targets, folder) for name, entry in loaded["sources"].items()}
     operations = _secrets("operations", loaded["operations"])
     mllp = listeners(loaded["mllp"], sources, folder, is_loopback=is_loopback)

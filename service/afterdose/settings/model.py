@@ -109,6 +109,7 @@ class LogSettings:
 class TargetSettings:
     """An EHR that plans are written to. ``deadline`` bounds one call as a whole, the two timeouts its parts.
 
+    ``mode`` shadow: nothing is written. The two ``max_`` of calls hold for each process.
     ``ehr``: the file of what is known of the product; ``rungs``: artifact -> rung, where the site has pinned one;
     ``sender``: the Practitioner in whose name messages go out, where the EHR wants one.
     """
@@ -117,10 +118,13 @@ class TargetSettings:
     base_url: str
     auth: Authentication | None
     clinic: str
+    mode: Literal["live", "shadow"]
     accept: Literal["review", "auto"]
     timeout_connect: timedelta
     timeout_read: timedelta
     deadline: timedelta
+    max_concurrency: int
+    max_calls_per_second: int
     max_answer_bytes: int
     ca_bundle: Path | None
     proxy: str | None
