@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
@@ -22,6 +23,7 @@ from afterdose.ehr.ladder import check_pins, site_tells
 from afterdose.fhir.rungs import Artifact
 from afterdose.fhir.v2.translate import Facility
 from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
+from afterdose.store.rows import AgendaEntry
 from afterdose.store.store import Store, open_store
 from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
@@ -32,6 +34,7 @@ from afterdose.work.messages import Desk, Messages
 from afterdose.work.reconcile import Reconciler, Target
 from afterdose.work.related import Source
 from afterdose.work.surroundings import Surroundings
+from afterdose.work.watch import Watch
 from afterdose.work.worker import Worker
 
 Clock = Callable[[], datetime]
@@ -71,6 +74,7 @@ def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flas
             clock=clock,
             checks={"database": _checked(store.check_schema), "keys": _checked(keys)},
             published_keys=keys,
+            paused=lambda: list(store.pauses.all()),
             metrics=WebMetrics(CollectorRegistry(), lambda: _gauges(store, clock())),
         )
     )
@@ -110,6 +114,8 @@ def _gauges(store: Store, now: datetime) -> Mapping[str, float]:
         "afterdose_agenda_due": store.agenda.due_count(now),
         "afterdose_agenda_oldest_due_seconds": (now - oldest).total_seconds() if oldest else 0.0,
         "afterdose_agenda_parked": len(store.agenda.parked()),
+        "afterdose_agenda_escalated": store.agenda.escalated_count(),
+        "afterdose_targets_paused": len(store.pauses.all()),
         "afterdose_quarantine_bodies": store.quarantine.counts()[0],
     }
 
@@ -125,6 +131,8 @@ class Workshop:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._connections = connect(settings, clock)
+        for name, connection in self._connections.targets.items():
+            connection.line.on_return = partial(self.store.agenda.hasten, name)
         self.reconciler = self._reconciler()
 
     def __enter__(self) -> Self:
@@ -136,15 +144,28 @@ class Workshop:
         self.close()
 
     def start(self) -> None:
-        """Start the settings' number of workers, and a rehearsal of their work beside them."""
-        rehearsal = threading.Thread(target=self.reconciler.rehearse, name="afterdose-rehearsal")
-        rehearsal.start()
-        self._threads.append(rehearsal)
+        """Start the settings' number of workers, and beside them a rehearsal of their work and what watches it."""
+        self._go_live()
+        self._begin(Watch(store=self.store, clock=self._clock, stop=self._stop).run, "afterdose-watch")
+        self._begin(self.reconciler.rehearse, "afterdose-rehearsal")
         for number in range(self.settings.work.threads):
             worker = self.worker(f"{software_version()}-{number}")
-            thread = threading.Thread(target=worker.run, name=f"afterdose-worker-{number}")
-            thread.start()
-            self._threads.append(thread)
+            self._begin(worker.run, f"afterdose-worker-{number}")
+
+    def _begin(self, work: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=work, name=name)
+        thread.start()
+        self._threads.append(thread)
+
+    def _go_live(self) -> None:
+        """Whoever was only decided about while a target was in shadow mode is due, now that it is not."""
+        now = self._clock()
+        for target in self.settings.targets.values():
+            if target.mode == "live":
+                patients = self.store.outcomes.decided_in_shadow(target.name)
+                self.store.agenda.put_all(
+                    AgendaEntry(target=target.name, patient=patient, due_at=now, reason="live") for patient in patients
+                )
 
     def worker(self, name: str) -> Worker:
         """One worker, not started."""
@@ -159,7 +180,13 @@ class Workshop:
             retry_for=work.retry_for,
             retry_cap=work.retry_cap,
             stop=self._stop,
+            shut=self.shut,
         )
+
+    def shut(self) -> Mapping[str, datetime]:
+        """The targets that are left alone, and until when."""
+        lines = {name: connection.line.shut_until() for name, connection in self._connections.targets.items()}
+        return {name: until for name, until in lines.items() if until is not None}
 
     def stop(self) -> None:
         """Claim nothing more; returns when every worker has finished the patient in hand."""
@@ -214,6 +241,7 @@ class Workshop:
             name=target.name,
             client=self._connections.targets[target.name].client,
             clinic=clinic,
+            shadow=target.mode == "shadow",
             accept_auto=target.accept == "auto",
             name_drug=not target.hide_drug,
             facts=facts,

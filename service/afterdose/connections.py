@@ -13,12 +13,13 @@ from urllib.parse import urlsplit
 from afterdose.core.errors import BadSettings
 from afterdose.ehr import scopes
 from afterdose.ehr.auth import Authentication, StaticHeader
-from afterdose.ehr.client import EhrClient
+from afterdose.ehr.client import EhrClient, Sender
 from afterdose.ehr.credentials import Credentials, SharedSecret, SignedAssertion
 from afterdose.ehr.keyring import Keyring
 from afterdose.ehr.keys import Jwk, SigningKey, load_key
 from afterdose.ehr.token_endpoint import TokenEndpoint
 from afterdose.ehr.tokens import AccessTokens
+from afterdose.ehr.wire import Answer, Request
 from afterdose.logs import get_logger
 from afterdose.settings import (
     ClientSecret,
@@ -29,6 +30,8 @@ from afterdose.settings import (
     is_loopback,
 )
 from afterdose.settings import StaticHeader as HeaderSettings
+from afterdose.work.line import Line
+from afterdose.work.trail import noted
 
 Clock = Callable[[], datetime]
 
@@ -37,11 +40,15 @@ _log = get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """A client for one server; ``key`` is the settings' name for it, ``tokens`` are there where it uses them."""
+    """A client for one server; ``key`` is the settings' name for it, ``tokens`` are there where it uses them.
+
+    ``line`` is what its calls go over.
+    """
 
     key: str
     server: TargetSettings
     client: EhrClient
+    line: Line
     tokens: AccessTokens | None
     endpoint: TokenEndpoint | None
 
@@ -139,8 +146,14 @@ def _connection(key: str, server: TargetSettings, settings: Settings, clock: Clo
                     f'{key}.auth: expected how we prove ourselves to {host}; kind = "none" says that it wants nothing'
                 )
             _log.warning("calls to this server prove nothing: for development only", host=host)
-    client = EhrClient(server, clock=clock, authentication=authentication)
-    return Connection(key=key, server=server, client=client, tokens=tokens, endpoint=endpoint)
+    line = Line(key, clock=clock, at_once=server.max_concurrency, per_second=server.max_calls_per_second)
+    client = EhrClient(server, clock=clock, authentication=authentication, guard=partial(_sent, line))
+    return Connection(key=key, server=server, client=client, line=line, tokens=tokens, endpoint=endpoint)
+
+
+def _sent(line: Line, request: Request, send: Sender) -> Answer:
+    """Every call goes over the line, and what is read of a patient goes into the trail."""
+    return line.send(request, lambda asked: noted(asked, send))
 
 
 def _endpoint(

@@ -81,7 +81,7 @@ def test_no_request_is_sent_earlier_than_the_ehr_allows(ward: Ward) -> None:
     assert row.due_at - asked > timedelta(seconds=299)
 
 
-def test_a_patient_of_whom_something_arrives_meanwhile_is_tried_at_once(ward: Ward) -> None:
+def test_a_patient_of_whom_something_arrives_meanwhile_is_tried_as_soon_as_the_ehr_may_be_asked(ward: Ward) -> None:
     ward.ehr.fail_next("*", "", faults.drop(), times=20)
     ward.chart(DOSE)
     for _ in range(12):
@@ -93,6 +93,8 @@ def test_a_patient_of_whom_something_arrives_meanwhile_is_tried_at_once(ward: Wa
     ward.ehr.clear_faults()
 
     ward.chart({**DOSE, "note": [{"text": "seen again"}]})
+    assert not ward.step()
+    ward.clock.advance_to(ward.workshop.shut()["ehr"])
     assert ward.step()
 
     assert len(ward.plans(*OPEN_PLANS)) == 1

@@ -32,6 +32,8 @@ lease = "60s"
 base_url = "{ehr}"
 clinic = "example-7-days"
 deadline = "{deadline}"
+max_calls_per_second = 1000
+mode = "{mode}"
 [sources.ehr]
 target = "ehr"
 zone = "America/New_York"
@@ -87,7 +89,13 @@ class Ward:
     """A store, an EHR and one worker. ``deadline``: of one call, in the EHR settings' own spelling."""
 
     def __init__(
-        self, folder: Path, *, behaviour: Behaviour | None = None, deadline: str = "5s", readable: bool = True
+        self,
+        folder: Path,
+        *,
+        behaviour: Behaviour | None = None,
+        deadline: str = "5s",
+        readable: bool = True,
+        mode: str = "live",
     ) -> None:
         self.clock = SimulatedClock()
         self.ehr = SandboxEHR(clock=self.clock, behaviour=behaviour)
@@ -96,6 +104,7 @@ class Ward:
             folder=folder,
             ehr=self.ehr.base_url,
             deadline=deadline,
+            mode=mode,
             readable=str(readable).lower(),
             token=TOKEN,
         )
@@ -150,7 +159,7 @@ class Ward:
             assert row is not None
             if row.attempts == 0 or row.due_at is None:
                 return
-            self.clock.advance_to(row.due_at)
+            self.clock.advance_to(max(row.due_at, *self.workshop.shut().values(), row.due_at))
         raise AssertionError(f"still not done after {tries} tries: {row}")
 
     def plans(self, *statuses: str) -> list[Resource]:

@@ -102,7 +102,7 @@ class EhrConflict(EhrError):
 
 
 class EhrRefused(EhrError):
-    """The EHR refuses for good (400, 401, 403, 422 ...): a person has to look."""
+    """The EHR refuses this for good (400, 403, 422 ...): a person has to look."""
 
 
 class EhrGone(EhrError):

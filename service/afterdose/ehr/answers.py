@@ -31,7 +31,8 @@ _LOCATION = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0
 _ISSUE_CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _RATE_LIMIT = re.compile(r";\s*r=(\d{1,9})\b[^,;]*;\s*t=(\d{1,9})\b")
 _WRITTEN = {200: False, 201: True}
-_TRANSIENT = frozenset({423, 424, 425, 429})
+# 401 too: whatever is wrong with our credentials, it says nothing about the patient in hand.
+_TRANSIENT = frozenset({401, 423, 424, 425, 429})
 
 
 class Action(NamedTuple):

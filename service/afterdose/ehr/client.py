@@ -24,6 +24,16 @@ OnCall = Callable[[str, str, int | None, timedelta], None]
 """Told of every call: method, path without ids, status (None: no whole answer), duration. Never patient data."""
 
 
+Sender = Callable[[Request], Answer]
+Guard = Callable[[Request, Sender], Answer]
+"""What stands between us and the EHR: decides whether, when and how a request is sent."""
+
+
+def _at_once(request: Request, send: Sender) -> Answer:
+    """Nothing stands between."""
+    return send(request)
+
+
 def _ignore(method: str, template: str, status: int | None, duration: timedelta) -> None:
     """Nobody wants to know."""
 
@@ -42,12 +52,14 @@ class EhrClient:
         clock: Callable[[], datetime],
         authentication: Authentication | None = None,
         on_call: OnCall = _ignore,
+        guard: Guard = _at_once,
     ) -> None:
-        """``clock`` gives the present as an aware datetime; ``on_call`` feeds metrics, logs and the audit."""
+        """``clock`` gives the present as an aware datetime; ``on_call`` feeds metrics and logs."""
         self._outbound = Outbound(destination, authentication=authentication)
         self._base_url = destination.base_url.rstrip("/")
         self._clock = clock
         self._on_call = on_call
+        self._guard = guard
         self._capabilities: tuple[Capabilities, datetime] | None = None
         self._capabilities_lock = threading.Lock()
 
@@ -129,7 +141,7 @@ class EhrClient:
         started = time.monotonic()
         status: int | None = None
         try:
-            answer = self._outbound.send(request)
+            answer = self._guard(request, self._outbound.send)
             status = answer.status
             return answer
         finally:

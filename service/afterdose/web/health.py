@@ -28,7 +28,8 @@ def guarded(services: WebServices) -> Blueprint:
     def readyz() -> tuple[Response, int]:
         found = {name: _result(check) for name, check in services.checks.items()}
         ready = all(result == "ok" for result in found.values())
-        return jsonify(ready=ready, checks=found), 200 if ready else 503
+        paused = list(services.paused()) if ready else []
+        return jsonify(ready=ready, checks=found, paused=paused), 200 if ready else 503
 
     @routes.get("/metrics")
     def metrics() -> Response:

@@ -19,6 +19,8 @@ GAUGES = {
     "afterdose_agenda_due": "Patients whose care is to be looked at now.",
     "afterdose_agenda_oldest_due_seconds": "How long the one that has waited longest is due.",
     "afterdose_agenda_parked": "Patients given up until something arrives or a person replays them.",
+    "afterdose_agenda_escalated": "Patients whose plan is not in the EHR 20 hours after the dose, or later.",
+    "afterdose_targets_paused": "Targets that people have paused.",
     "afterdose_quarantine_bodies": "Refused requests that are kept for a person.",
 }
 """The gauges that may be read from the database, by name."""

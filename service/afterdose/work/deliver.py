@@ -82,7 +82,7 @@ class Delivery:
 
     def look(self, keys: Sequence[ArtifactKey]) -> bool:
         """Read artifacts and note how they stand; whether anything was news."""
-        news = [self._read(self.journal.rows[key])[1] for key in keys]
+        news = [self._looked(self.journal.rows[key]) for key in keys]
         return any(news)
 
     def _differs(self, draft: Draft) -> bool:
@@ -185,6 +185,13 @@ class Delivery:
             found = replace(found, standing=Standing.WRITTEN)
             self.journal.keep(found)
         return found
+
+    def _looked(self, row: LedgerRow) -> bool:
+        try:
+            return self._read(row)[1]
+        except EhrRefused as refused:  # of this one; the others are looked at all the same
+            self.refusals.append(Refusal(key=row.key, reason=Reason.EHR_REFUSED, code=refused.code))
+            return False
 
     def _read(self, row: LedgerRow) -> tuple[Found | None, bool]:
         """Read one artifact of ours and note how it stands. Second: whether that was news to the ledger."""

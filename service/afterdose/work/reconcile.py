@@ -6,7 +6,7 @@ EHR. Running it again, later, twice or after a crash gives the same result.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -43,6 +43,7 @@ from afterdose.work.rehearsal import rehearse
 from afterdose.work.report import outcome_rows
 from afterdose.work.touched import was_touched
 from afterdose.work.unwritten import merged, on_worklist, said
+from afterdose.work.watch import missed
 
 _ROUNDS = 4
 """How often a decision is made anew because the EHR stood otherwise, before the patient is put off."""
@@ -62,6 +63,8 @@ class Target:
     clinic: Clinic
     accept_auto: bool
     name_drug: bool
+    shadow: bool = False
+    """Decide and record, write nothing."""
     facts: EhrFacts = GENERIC
     pins: Mapping[Artifact, str] = field(default_factory=dict)
     sender: str | None = None
@@ -123,7 +126,7 @@ class Reconciler:
         target = self._targets[claim.target]
         gathered = self._gatherer.gather(claim, hold)
         same_server = [fact for fact in gathered.others if not self._dose_bases[claim.target][fact.source]]
-        look = ARRIVED not in claim.reasons
+        look, unread = ARRIVED not in claim.reasons, list[Refusal]()
         for _ in range(_ROUNDS):
             now = self._clock()
             rows = {row.key: row for row in self._store.ledger.load(claim.target, claim.patient)}
@@ -132,6 +135,8 @@ class Reconciler:
             care = decide(snapshot, now)
             ladder, broken = self._ladder(target, snapshot.clinic) if _reaches(care) else (None, None)
             remembered = self._remember(claim, care, rows, ladder=ladder)
+            if target.shadow:
+                return Done(next_due_at=care.wake_up)
             if broken is not None:
                 raise broken
             delivery = Delivery(
@@ -147,8 +152,9 @@ class Reconciler:
             head = self._letterhead(claim.patient, target, snapshot.clinic)
             try:
                 if look:
-                    look = False
-                    if delivery.look(_open(rows)):
+                    look, news = False, delivery.look(_open(rows))
+                    unread = delivery.refusals
+                    if news:
                         continue
                 delivery.deliver(drafts(care, head, ladder, _written(rows)))
             except StandsOtherwise:
@@ -156,8 +162,9 @@ class Reconciler:
             resume(delivery, head, now=now)
             for plan in care.plans:
                 attribute(plan, delivery, head, now=now)
-            self._remember(claim, care, delivery.journal.rows, delivery.refusals, ladder=ladder, before=remembered)
-            return Done(next_due_at=care.wake_up, refused=bool(delivery.refusals))
+            refusals = list(dict.fromkeys([*unread, *delivery.refusals]))
+            self._remember(claim, care, delivery.journal.rows, refusals, ladder=ladder, before=remembered)
+            return Done(next_due_at=care.wake_up, refused=bool(refusals))
         raise EhrConflict("the resources of one patient kept changing while they were written")
 
     def _ladder(self, target: Target, clinic: Clinic) -> tuple[Ladder | None, EhrError | None]:
@@ -228,6 +235,10 @@ class Reconciler:
         outcomes = outcome_rows(care, target=claim.target, patient=claim.patient, refused=refused)
         reviews = [item for item in care.reviews if not _resolved(item, care, rows)]
         reviews += _refused_items(care, refusals)
+        if self._targets[claim.target].shadow:
+            outcomes = [replace(row, shadow=True) for row in outcomes]
+        if claim.escalated and before is None:
+            reviews = merged([*reviews, *missed(care, rows)])
         if ladder is not None:
             outcomes = said(outcomes, care, ladder)
             reviews = merged([*reviews, *on_worklist(care, ladder)])
@@ -278,13 +289,15 @@ def _refused_items(care: Care, refusals: Sequence[Refusal]) -> list[ReviewItem]:
     items = []
     for verdict in care.verdicts:
         subjects = {verdict.session_id, verdict.course_id}
-        reasons = [refusal.reason for refusal in refusals if refusal.key.subject in subjects]
-        if reasons:
+        mine = [refusal for refusal in refusals if refusal.key.subject in subjects]
+        codes = [refusal.code for refusal in mine if refusal.code is not None]
+        if mine:
             items.append(
                 ReviewItem(
                     founder=verdict.founder,
                     administrations=verdict.administrations,
-                    reasons=tuple(dict.fromkeys(reasons)),
+                    reasons=tuple(dict.fromkeys(refusal.reason for refusal in mine)),
+                    codes=tuple(dict.fromkeys(codes)),
                     due=verdict.window.opens if verdict.window else None,
                 )
             )

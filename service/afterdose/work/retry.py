@@ -56,9 +56,19 @@ class Circuit:
         """The circuit once an admitted call has begun: others wait for its outcome, a minute at most."""
         return self if self.open_until is None else replace(self, open_until=now + PROBE_LASTS)
 
-    def failed(self, now: datetime, retry_after: timedelta | None, jitter: float) -> "Circuit":
-        """The circuit after an EhrUnavailable. A ``retry_after`` holds for all calls to this EHR, at once."""
-        failures = self.failures + 1
+    @property
+    def is_broken(self) -> bool:
+        """Whether it is open because the EHR fails, not only because the EHR asked for a pause."""
+        return self.open_until is not None and self.failures >= FAILURES_THAT_OPEN
+
+    def failed(
+        self, now: datetime, retry_after: timedelta | None, jitter: float, *, at_once: bool = False
+    ) -> "Circuit":
+        """The circuit after an EhrUnavailable. A ``retry_after`` holds for all calls to this EHR, at once.
+
+        ``at_once``: it is a failure that no other call can escape.
+        """
+        failures = max(self.failures + 1, FAILURES_THAT_OPEN if at_once else 0)
         if failures < FAILURES_THAT_OPEN and retry_after is None:
             return replace(self, failures=failures)
         wait = max(SHORTEST_WAIT, jitter * _ceiling(failures, LONGEST_WAIT), retry_after or timedelta(0))

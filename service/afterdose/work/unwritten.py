@@ -45,7 +45,9 @@ def merged(items: Sequence[ReviewItem]) -> list[ReviewItem]:
     for item in items:
         first = by_founder.get(item.founder)
         reasons = (*first.reasons, *item.reasons) if first is not None else item.reasons
-        by_founder[item.founder] = replace(first or item, reasons=tuple(dict.fromkeys(reasons)))
+        codes = (*first.codes, *item.codes) if first is not None else item.codes
+        kept = replace(first or item, reasons=tuple(dict.fromkeys(reasons)), codes=tuple(dict.fromkeys(codes)))
+        by_founder[item.founder] = kept
     return list(by_founder.values())
 
 

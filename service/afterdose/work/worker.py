@@ -2,26 +2,38 @@
 
 Attempts are counted before the work (by the claim), so a patient that kills its worker cannot do so
 for ever. An EHR that does not answer puts a patient off, for at most the retrying time of the
-settings; then it is parked with an alarm, and one command replays it.
+settings; then it is parked with an alarm, and one command replays it. While an EHR as a whole is left
+alone, or paused by people, its patients stay due and nothing counts against them.
 """
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-import structlog
-
 from afterdose.core.errors import EhrConflict, EhrError, EhrRefused, EhrUnavailable, LeaseLost, StoreError
+from afterdose.logs import get_logger
 from afterdose.store.rows import Claim
 from afterdose.store.store import Store
 from afterdose.work.reconcile import Reconciler
 from afterdose.work.retry import next_attempt
+from afterdose.work.trail import reading
 
 _MAX_FAILURES = 5
 """A patient whose reconciling fails with an error of ours this often in a row is parked: no retry cures a bug."""
 
-log = structlog.get_logger(__name__)
+_MAX_BROKEN_OFF = 8
+"""A patient whose work ended its process this often in a row, or hung, is parked: whoever stops processes does so less
+often than that in the middle of one patient."""
+
+_OF_THE_WHOLE_EHR = frozenset({401, 403})
+"""What an EHR refuses with these outside of any artifact (its metadata) says nothing about the patient in hand."""
+
+log = get_logger()
+
+
+class LeftAlone(Exception):
+    """The EHR is not to be called now, for a reason that has nothing to do with the patient in hand."""
 
 
 class Worker:
@@ -39,8 +51,10 @@ class Worker:
         retry_for: timedelta,
         retry_cap: timedelta,
         stop: threading.Event,
+        shut: Callable[[], Mapping[str, datetime]] = dict,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        """``shut``: the targets that must not be called now, and until when."""
         self._name = name
         self._store = store
         self._reconciler = reconciler
@@ -50,6 +64,7 @@ class Worker:
         self._retry_cap = retry_cap
         self._poll = poll_interval.total_seconds()
         self._stop = stop
+        self._shut = shut
         self._jitter = jitter
 
     def run(self) -> None:
@@ -58,7 +73,7 @@ class Worker:
             try:
                 worked = self.work_once()
             except StoreError as error:
-                log.warning("store_unavailable", error=type(error).__name__)
+                log.warning("the database was not there", error=type(error).__name__)
                 self._stop.wait(self._poll)
                 continue
             if not worked:
@@ -66,19 +81,27 @@ class Worker:
 
     def work_once(self) -> bool:
         """Reconcile one due patient; False where nobody is due. Raises StoreError."""
-        claim = self._store.agenda.claim(self._name, lease=self._lease, now=self._clock())
+        claim = self._store.agenda.claim(self._name, lease=self._lease, now=self._clock(), except_of=self._shut())
         if claim is None:
             return False
         try:
-            done = self._reconciler.reconcile(claim, self._holder(claim))
+            if claim.broken_off >= _MAX_BROKEN_OFF:
+                self._park(claim, "poison", "broken-off")
+                return True
+            with reading(self._store.audit, claim):
+                done = self._reconciler.reconcile(claim, self._holder(claim))
             self._store.agenda.finish(claim, done.next_due_at, "time")
         except LeaseLost:
             log.info("lease_lost", attempts=claim.attempts)
+        except LeftAlone:
+            self._store.agenda.leave(claim)
         except (EhrUnavailable, EhrConflict) as error:
             self._put_off(claim, error)
         except EhrRefused as error:
-            log.error("patient_parked", alarm=True, error=error.code or f"http-{error.status}", attempts=claim.attempts)
-            self._store.agenda.park(claim, "ehr-refused")
+            if error.status in _OF_THE_WHOLE_EHR:
+                self._put_off(claim, error)
+            else:
+                self._park(claim, "ehr-refused", _code(error))
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - one patient's bug must not stop the others
@@ -94,6 +117,8 @@ class Worker:
             if self._clock() >= renew_at:
                 self._store.agenda.renew(claim, self._lease)
                 renew_at = self._clock() + self._lease / 3
+            if claim.target in self._store.pauses.all():
+                raise LeftAlone
 
         return hold
 
@@ -108,20 +133,29 @@ class Worker:
             retry_for=self._retry_for,
             longest_wait=self._retry_cap,
         )
-        code = error.code or (f"http-{error.status}" if error.status else type(error).__name__)
+        code = _code(error)
         if until is None:
-            log.error("patient_parked", alarm=True, error=code, attempts=claim.attempts)
-            self._store.agenda.park(claim, "retries-exhausted")
+            self._park(claim, "retries-exhausted", code)
         else:
-            log.warning("ehr_unavailable", error=code, attempts=claim.attempts)
+            until = max(until, self._shut().get(claim.target, until))
+            log.warning("the EHR was not there for a patient", target=claim.target, code=code, attempts=claim.attempts)
             self._store.agenda.postpone(claim, until, code)
 
     def _fail(self, claim: Claim, error: Exception) -> None:
         kind = type(error).__name__
         if claim.attempts >= _MAX_FAILURES and kind in claim.reasons:  # not where an outage used up the attempts
-            log.error("patient_parked", alarm=True, error=kind, attempts=claim.attempts)
-            self._store.agenda.park(claim, "failed")
+            self._park(claim, "failed", kind)
         else:
-            log.error("reconcile_failed", error=kind, attempts=claim.attempts, exc_info=False)
+            log.error("the work for a patient failed", target=claim.target, attempts=claim.attempts, exc_info=error)
             wait = timedelta(seconds=2 ** min(claim.attempts, _MAX_FAILURES))
             self._store.agenda.postpone(claim, self._clock() + wait, kind)
+
+    def _park(self, claim: Claim, reason: str, code: str) -> None:
+        """Give the patient up, aloud."""
+        told = {"target": claim.target, "reason": reason, "code": code, "attempts": claim.attempts}
+        log.error("a patient was given up", alarm="parked", **told)
+        self._store.agenda.park(claim, reason)
+
+
+def _code(error: EhrError) -> str:
+    return error.code or (f"http-{error.status}" if error.status else type(error).__name__)

@@ -132,6 +132,7 @@ def test_readiness_says_check_by_check_what_is_wrong(client: Callable[..., Flask
     assert answer.get_json() == {
         "ready": False,
         "checks": {"clock": "ok", "database": "run `afterdose migrate`", "disk": "only 3 MB are free"},
+        "paused": [],
     }
 
 

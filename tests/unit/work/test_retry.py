@@ -75,6 +75,16 @@ def test_single_failures_do_not_open_it() -> None:
     assert circuit.probing(DUE) == circuit
 
 
+def test_what_no_other_call_can_escape_opens_it_at_once() -> None:
+    circuit = Circuit().failed(DUE, None, 0.5, at_once=True)
+    assert circuit.is_broken
+    assert not circuit.admits(DUE)
+
+
+def test_a_pause_that_the_ehr_asked_for_is_no_failure() -> None:
+    assert not Circuit().failed(DUE, timedelta(minutes=5), 0.5).is_broken
+
+
 def test_a_retry_after_holds_for_the_whole_ehr_at_once() -> None:
     circuit = Circuit().failed(DUE, timedelta(minutes=5), 0.0)
     assert not circuit.admits(DUE + timedelta(minutes=5) - timedelta(seconds=1))
