@@ -176,10 +176,10 @@ def test_a_patient_who_was_given_up_shows_why_and_after_how_many_attempts(site: 
     site.arrive("dose-1")
     site.store.agenda.park(site.claim(), "retries-exhausted")
     result = site.explain("MedicationAdministration/dose-1")
-    assert "not looked at yet" in result.stdout
+    assert "from ehr: parked" in result.stdout
     assert "parked (retries-exhausted)" in result.stdout
     told = site.told("MedicationAdministration/dose-1")
-    assert (told["outcome"], told["dose"], told["next_look"]) == (None, None, None)
+    assert (told["outcome"], told["dose"], told["next_look"]) == ("parked", None, None)
     assert told["agenda"]["parked"] == "retries-exhausted"
 
 

@@ -7,14 +7,21 @@ import click
 from afterdose.core.errors import AfterdoseError
 
 _COMMANDS = {
+    "audit": "audit",
+    "backup": "copies",
     "check": "check",
     "demo": "demo",
     "explain": "explain",
     "keys": "keys",
     "migrate": "serve",
     "mllp": "mllp",
+    "parked": "operate",
+    "pause": "operate",
     "plan": "plan",
     "render-profiles": "render_profiles",
+    "replay": "operate",
+    "restore": "copies",
+    "resume": "operate",
     "run": "serve",
     "serve": "serve",
     "settings": "serve",

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from afterdose.fhir.administration import TYPE
 from afterdose.fhir.references import local_id
 from afterdose.fhir.times import format_local, parse_instant
 from afterdose.settings import Settings, load_settings
+from afterdose.store.rows import AuditEntry
 from afterdose.store.store import Store, open_store
 from afterdose.work.explanation import explanation
 
@@ -41,6 +43,8 @@ def explain(administration: str, source: str | None, as_json: bool, config: Path
     try:
         key = DoseKey(source or _only_source(store, settings, resource_id), resource_id)
         told = explanation(store, key, content.reason_text)
+        if told is not None:
+            store.audit.append(_shown(told, resource_id))
     finally:
         store.close()
     if told is None:
@@ -50,6 +54,19 @@ def explain(administration: str, source: str | None, as_json: bool, config: Path
         return
     for line in _lines(told, _zone(told, settings, content)):
         click.echo(line)
+
+
+def _shown(told: _Json, resource_id: str) -> AuditEntry:
+    """That somebody was shown what is known of a dose."""
+    return AuditEntry(
+        actor=f"{getuser()} by afterdose explain",
+        action="R",
+        entity_type=TYPE,
+        entity_id=resource_id,
+        outcome="shown",
+        target=told["target"],
+        patient=told["patient"].partition("/")[2] if told["patient"] else None,
+    )
 
 
 def _only_source(store: Store, settings: Settings, resource_id: str) -> str:
@@ -70,7 +87,8 @@ def _zone(told: _Json, settings: Settings, content: Content) -> tzinfo:
 
 
 def _lines(told: _Json, zone: tzinfo) -> Iterator[str]:
-    yield f"{told['administration']} from {told['source']}: {told['outcome'] or 'not looked at yet'}"
+    shadow = ", in shadow mode: nothing was written" if told["shadow"] else ""
+    yield f"{told['administration']} from {told['source']}: {told['outcome'] or 'not looked at yet'}{shadow}"
     yield f"  Patient: {told['patient'] or 'not known'} in {told['target']}"
     yield from _listed("Why", [f"{reason['text']} ({reason['code']})" for reason in told["reasons"]])
     if told["dose"]:
@@ -114,6 +132,7 @@ def _resource(row: _Json, zone: tzinfo) -> str:
 
 def _review(row: _Json, zone: tzinfo) -> str:
     why = "; ".join(reason["text"] for reason in row["reasons"])
+    why += f" (the EHR's own code: {', '.join(row['codes'])})" if row["codes"] else ""
     due = f", due {_local(row['due'], zone)}" if row["due"] else ""
     closed = f", closed {_local(row['closed_at'], zone)}" if row["closed_at"] else ", open"
     return f"since {_local(row['opened_at'], zone)}{due}{closed}: {why}"

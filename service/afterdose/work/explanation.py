@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from afterdose.core.dose import DoseKey
-from afterdose.core.reasons import Reason
+from afterdose.core.reasons import Outcome, Reason
 from afterdose.fhir.administration import TYPE
 from afterdose.store.rows import AgendaRow, Fact, LedgerRow, OutcomeRow, ReviewRow
 from afterdose.store.schema import patient_key
@@ -28,7 +28,8 @@ def explanation(store: Store, key: DoseKey, reason_text: Callable[[Reason], str]
         "source": key.source,
         "target": fact.target,
         "patient": None if patient.startswith("~") else f"Patient/{patient}",
-        "outcome": outcome.outcome.value if outcome is not None else None,
+        "outcome": _outcome(outcome, agenda),
+        "shadow": outcome is not None and outcome.shadow,
         "reasons": _told(reasons, reason_text),
         "dose": dict(outcome.details) if outcome is not None else None,
         "resources": [_resource(row) for row in _written(store, outcome)],
@@ -38,6 +39,13 @@ def explanation(store: Store, key: DoseKey, reason_text: Callable[[Reason], str]
         "agenda": _agenda(agenda) if agenda is not None else None,
         "versions": [_version(one) for one in store.facts.history(fact.target, patient).get(key, [])],
     }
+
+
+def _outcome(outcome: OutcomeRow | None, agenda: AgendaRow | None) -> str | None:
+    """What was decided; whoever was given up is parked, whatever had been decided before."""
+    if agenda is not None and agenda.parked is not None:
+        return Outcome.PARKED.value
+    return outcome.outcome.value if outcome is not None else None
 
 
 def _written(store: Store, outcome: OutcomeRow | None) -> list[LedgerRow]:
@@ -79,6 +87,7 @@ def _review(row: ReviewRow, reason_text: Callable[[Reason], str]) -> Report:
     return {
         "administrations": [f"{TYPE}/{key.id}" for key in row.administrations],
         "reasons": _told(row.reasons, reason_text),
+        "codes": list(row.codes),
         "due": instant(row.due),
         "opened_at": instant(row.opened_at),
         "closed_at": instant(row.closed_at),
