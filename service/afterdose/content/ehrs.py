@@ -12,7 +12,7 @@ from afterdose.fhir.rungs import Artifact, EhrFacts, TypeFacts, rungs_of
 
 _NEEDS = ("location", "pool", "sender")
 _TEMPLATE = validate.Regexp(
-    r"^(?:[^{}]|\{patient\}|\{since\})+$", error="expected a search value; only {patient} and {since} are filled in"
+    r"^(?:[^{}]|\{patient\}|\{since\})+$", error="expected a search value; only {{patient}} and {{since}} are filled in"
 )
 
 

@@ -69,7 +69,9 @@ def merge(desired: Resource, current: Resource | None, owned: Owned) -> Merged:
         else:
             resource[element] = wanted
             ours[element] = fingerprint(wanted)
-    resource["meta"] = _merge_meta(desired.get("meta", {}), current.get("meta", {}))
+    resource.pop("meta", None)
+    if meta := _merge_meta(desired.get("meta", {}), current.get("meta", {})):
+        resource["meta"] = meta
     changed = any(resource.get(element) != current.get(element) for element in _content(resource) | _content(current))
     return Merged(resource=resource, ours=ours, taken_over=tuple(taken_over), changed=changed)
 
