@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from afterdose.core.errors import BadSettings
-from afterdose.settings import SenderSecret, Settings, example_toml, load_settings
+from afterdose.settings import SenderSecret, Settings, SigningKey, example_toml, load_settings
 
 EXAMPLE = Path(__file__).parents[2] / "docker" / "afterdose.example.toml"
 SECRET = "s3cr3t-" + "a" * 32
@@ -211,6 +211,40 @@ def test_two_secrets_of_a_source_live_side_by_side_and_three_do_not(tmp_path: Pa
 
     assert len(load(tmp_path, two).sources["ehr"].secrets) == 2
     assert "2 secrets at most" in refusal(tmp_path, two + f'[[sources.ehr.secrets]]\nvalue = "{THIRD}"\n')
+
+
+SIGNED = """
+[targets.ehr]
+base_url = "https://ehr.example.org/fhir/"
+clinic = "example"
+[sources.medplum]
+target = "ehr"
+[[sources.medplum.signatures]]
+value = "{secret}"
+"""
+
+
+def test_a_signature_alone_makes_a_sender_known_where_deletes_can_be_read_again(tmp_path: Path) -> None:
+    signed = SIGNED.format(secret=SECRET)
+    settings = load(tmp_path, signed)
+    unreadable = signed.replace('target = "ehr"', 'target = "ehr"\nreadable = false')
+
+    assert settings.sources["medplum"].signatures == (SigningKey("X-Signature", "hex", SECRET.encode()),)
+    assert SECRET not in repr(settings)
+    assert "sources.medplum.secrets: expected a secret besides" in refusal(tmp_path, unreadable)
+
+
+def test_a_key_to_sign_with_is_long_has_a_known_format_and_one_owner(tmp_path: Path) -> None:
+    signed = SIGNED.format(secret=SECRET)
+    entry = f'\n[[sources.medplum.signatures]]\nvalue = "{OTHER}"'
+    shared = f'\n[sources.other]\ntarget = "ehr"\n[[sources.other.secrets]]\nvalue = "{SECRET}"'
+
+    assert "signatures[0].value: expected a secret" in refusal(tmp_path, SIGNED.format(secret="s3cr3t"))
+    assert "signatures[0].format: expected one of hex" in refusal(tmp_path, signed + 'format = "md5"')
+    assert "medplum.signatures: expected 2 keys at most" in refusal(tmp_path, signed + 2 * entry)
+    assert "sources.other.secrets: expected a secret that sources.medplum.signatures" in refusal(
+        tmp_path, signed + shared
+    )
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

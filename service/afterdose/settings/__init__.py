@@ -17,6 +17,7 @@ from afterdose.settings.model import (
     WebSettings,
     WorkSettings,
 )
+from afterdose.settings.signatures import SigningKey
 
 __all__ = [
     "Authentication",
@@ -26,6 +27,7 @@ __all__ = [
     "NoAuthentication",
     "SenderSecret",
     "Settings",
+    "SigningKey",
     "Smart",
     "SourceSettings",
     "StaticHeader",

@@ -1,7 +1,7 @@
 """Writes the example settings file from the schema, so that the manual cannot drift from the program."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any, cast
 
@@ -39,8 +39,9 @@ def _table(schema: Schema, path: str, secret: str = "") -> Iterator[str]:
         yield ""
         yield from _comment(field)
         if isinstance(field, fields.List):
-            yield f"[[{below}]]"
-            yield from _table(cast(fields.Nested, field.inner).schema, below, field.metadata["file"])
+            rows = _table(cast(fields.Nested, field.inner).schema, below, field.metadata["file"])
+            lines = (f"[[{below}]]", *rows)
+            yield from _behind_hashes(lines) if field.metadata.get("optional") else lines
         elif isinstance(field, Table):
             name = f"{below}.{field.metadata['example']}"
             yield f"[{name}]"
@@ -48,6 +49,10 @@ def _table(schema: Schema, path: str, secret: str = "") -> Iterator[str]:
         else:
             yield f"[{below}]"
             yield from _table(field.schema, below, field.metadata.get("file", ""))
+
+
+def _behind_hashes(lines: Iterable[str]) -> Iterator[str]:
+    return (line if line.startswith("#") else f"# {line}" for line in lines)
 
 
 def _comment(field: fields.Field[Any]) -> Iterator[str]:

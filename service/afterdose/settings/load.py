@@ -23,6 +23,7 @@ from afterdose.settings.model import (
     WorkSettings,
 )
 from afterdose.settings.schema import SettingsSchema
+from afterdose.settings.signatures import signing_keys
 
 PREFIX = "AFTERDOSE_"
 CONFIG = "AFTERDOSE_CONFIG"
@@ -198,12 +199,17 @@ def _source(name: str, entry: dict[str, Any], targets: Mapping[str, TargetSettin
         expected = "expected https:// (http:// elsewhere needs plain_http = true, or readable = false)"
         raise BadSettings(f"sources.{name}.base_url: {expected}")
     secrets = _secrets(f"sources.{name}.secrets", entry.pop("secrets"))
+    signatures = signing_keys(f"sources.{name}.signatures", entry.pop("signatures"))
+    if signatures and not secrets and not entry["readable"]:
+        expected = "expected a secret besides, or readable = true: a signature does not cover which dose a delete names"
+        raise BadSettings(f"sources.{name}.secrets: {expected}")
     auth = build_auth(f"sources.{name}.auth", entry.pop("auth"), folder)
     ca_bundle = entry.pop("ca_bundle")
     return SourceSettings(
         name=name,
         base_url=base_url,
         secrets=secrets,
+        signatures=signatures,
         auth=auth,
         ca_bundle=folder / ca_bundle if ca_bundle else None,
         **entry,
@@ -235,11 +241,14 @@ def _check_senders(
     """Every sender can be told from every other one by what it shows; one that is ``listened`` to may show nothing."""
     owner: dict[bytes, str] = {secret.sha256: "operations" for secret in operations}
     for source in sources.values():
-        for secret in source.secrets:
-            other = owner.setdefault(secret.sha256, f"sources.{source.name}.secrets")
-            if other != f"sources.{source.name}.secrets":
-                raise BadSettings(f"sources.{source.name}.secrets: expected a secret that {other} does not hold too")
-    without = [source.name for source in sources.values() if not source.secrets and source.name not in listened]
+        held = [(secret.sha256, f"sources.{source.name}.secrets") for secret in source.secrets]
+        signed = [(key.sha256, f"sources.{source.name}.signatures") for key in source.signatures]
+        for digest, place in (*held, *signed):
+            other = owner.setdefault(digest, place)
+            if other != place:
+                raise BadSettings(f"{place}: expected a secret that {other} does not hold too")
+    proofless = [source.name for source in sources.values() if not source.secrets and not source.signatures]
+    without = [name for name in proofless if name not in listened]
     if without and not insecure_dev:
         raise BadSettings(f"sources.{without[0]}.secrets: expected at least one secret (or insecure_dev = true)")
     if len(without) > 1:

@@ -9,6 +9,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from afterdose.settings.mllp import MllpSettings
+from afterdose.settings.signatures import SigningKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,8 @@ class SourceSettings:
     say how, where that is not the way to the target; ``zone`` is the zone of times that come without one; ``clinic``
     applies where the location of a dose names none.
 
+    A request shows one of the ``secrets`` and is signed with one of the ``signatures``, where there are such.
+
     For HL7 v2: ``patient_identifier_system`` is that of the patients' numbers, ``ignored_messages`` are types that are
     acknowledged and no more.
     """
@@ -158,6 +161,7 @@ class SourceSettings:
     zone: ZoneInfo | None
     clinic: str | None
     secrets: tuple[SenderSecret, ...]
+    signatures: tuple[SigningKey, ...]
     patient_identifier_system: str | None
     ignored_messages: frozenset[str]
 

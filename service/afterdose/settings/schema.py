@@ -13,6 +13,7 @@ from afterdose.settings.fields import HEADER, BaseUrl, Location, Secret, Table, 
 from afterdose.settings.keys import Strict, duration, number, switch, text
 from afterdose.settings.mllp import MllpSchema
 from afterdose.settings.rungs import rung_fields
+from afterdose.settings.signatures import SignatureSchema
 
 
 class SecretSchema(Strict):
@@ -219,6 +220,17 @@ class SourceSchema(Strict):
         metadata={
             "help": "One secret, or two while the sender changes over from the old one to the new one.",
             "file": "/run/secrets/afterdose_ehr",
+        },
+    )
+    signatures = fields.List(
+        fields.Nested(SignatureSchema),
+        load_default=list,
+        error_messages={"invalid": "expected a list of tables"},
+        metadata={
+            "help": "For a sender that signs its bodies (HMAC-SHA-256): one key, or two while it changes. Where there\n"
+            "are secrets too, a request needs both.",
+            "file": "/run/secrets/afterdose_ehr_signing",
+            "optional": True,
         },
     )
     auth = fields.Nested(

@@ -5,6 +5,7 @@ from prometheus_client import Counter
 
 from afterdose.ehr.keyring import PUBLISHED_FOR
 from afterdose.web import auth, health, hl7v2, inbound, jwks, metadata, problems
+from afterdose.web.body import BodyReader
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
 
@@ -25,15 +26,17 @@ def create_app(services: WebServices) -> Flask:
     # A redirect to the other spelling of a URL would turn some senders' POST into a GET.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    doorkeeper = auth.Doorkeeper(services.settings, services.metrics)
+    web = services.settings.web
+    bodies = BodyReader(web.max_body_bytes, web.body_timeout, 2 * web.threads)
+    doorkeeper = auth.Doorkeeper(services.settings, services.metrics, bodies)
     guards = {"hl7v2": doorkeeper.require_source, "inbound": doorkeeper.require_source}
     auth.close_by_default(app, {**guards, "operations": doorkeeper.require_operations})
     app.register_blueprint(health.public())
     app.register_blueprint(health.guarded(services))
     app.register_blueprint(metadata.blueprint(services.clock()))
     app.register_blueprint(jwks.blueprint(services.published_keys, PUBLISHED_FOR))
-    app.register_blueprint(inbound.blueprint(services))
-    app.register_blueprint(hl7v2.blueprint(services))
+    app.register_blueprint(inbound.blueprint(services, bodies))
+    app.register_blueprint(hl7v2.blueprint(services, bodies))
     problems.register(app)
     _finish_answers(app, services.metrics)
     return app

@@ -12,6 +12,8 @@ from afterdose.core.errors import BadInput, Problem
 _PIECE = 65_536
 # A sender that is cut off while it still sends does not see our answer; up to here we let it finish.
 _MOST_DISCARDED = 67_108_864
+# Where the body of a request is kept in its environment once it has been read.
+_READ = "afterdose.body"
 
 
 class _Stream(Protocol):
@@ -32,7 +34,17 @@ class BodyReader:
         self._asked: SimpleQueue[_Reading] = SimpleQueue()
 
     def read(self, request: Request) -> bytes:
-        """The body. Raises BadInput with 413 (too large), 408 (too slow) or 400 (shorter than declared)."""
+        """The body, the same to whoever asks again.
+
+        Raises BadInput with 413 (too large), 408 (too slow) or 400 (shorter than declared).
+        """
+        environ = request.environ
+        if _READ not in environ:
+            environ[_READ] = self._read(request)
+        body: bytes = environ[_READ]
+        return body
+
+    def _read(self, request: Request) -> bytes:
         environ = request.environ
         declared = request.content_length
         stream: _Stream = environ["wsgi.input"]

@@ -19,10 +19,9 @@ MEDIA_TYPES = frozenset({"application/hl7-v2", "x-application/hl7-v2+er7", "appl
 ANSWER = "application/hl7-v2"
 
 
-def blueprint(services: WebServices) -> Blueprint:
+def blueprint(services: WebServices, bodies: BodyReader) -> Blueprint:
     """The route /hl7v2."""
-    web, metrics = services.settings.web, services.metrics
-    bodies = BodyReader(web.max_body_bytes, web.body_timeout, 2 * web.threads)
+    metrics = services.metrics
     routes = Blueprint("hl7v2", __name__)
 
     @routes.post("/hl7v2")

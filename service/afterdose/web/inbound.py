@@ -29,9 +29,9 @@ ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _log = get_logger()
 
 
-def blueprint(services: WebServices) -> Blueprint:
+def blueprint(services: WebServices, bodies: BodyReader) -> Blueprint:
     """The routes below /fhir that take events."""
-    door = _Door(services)
+    door = _Door(services, bodies)
     routes = Blueprint("inbound", __name__, url_prefix="/fhir")
     types = ",".join(sorted(accepted.TYPES))
     of_type = f"/<any({types}):resource_type>"
@@ -48,12 +48,11 @@ def blueprint(services: WebServices) -> Blueprint:
 class _Door:
     """The views, with what they need."""
 
-    def __init__(self, services: WebServices) -> None:
-        web = services.settings.web
+    def __init__(self, services: WebServices, bodies: BodyReader) -> None:
         self._services = services
         self._metrics = services.metrics
         self._events: dict[tuple[str, str, str], Counter] = {}
-        self._bodies = BodyReader(web.max_body_bytes, web.body_timeout, 2 * web.threads)
+        self._bodies = bodies
 
     def probe(self) -> Response:
         """Answers who only asks whether somebody is there."""
