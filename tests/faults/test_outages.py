@@ -11,6 +11,8 @@ import pytest
 from stories import DOSE
 from ward import OPEN_APPOINTMENTS, OPEN_PLANS, PATIENT, Ward
 
+from afterdose.core.care import ArtifactKind
+from afterdose.core.reasons import Outcome
 from afterdose.sandbox import faults
 
 FOR_EVER = 1_000_000
@@ -98,3 +100,26 @@ def test_a_patient_of_whom_something_arrives_meanwhile_is_tried_as_soon_as_the_e
     assert ward.step()
 
     assert len(ward.plans(*OPEN_PLANS)) == 1
+
+
+def test_after_an_outage_longer_than_the_window_nothing_is_proposed_in_the_past_and_a_person_is_asked(
+    ward: Ward,
+) -> None:
+    ward.ehr.fail_next("POST", "", faults.drop(), times=FOR_EVER)
+    ward.chart(DOSE)
+    began = ward.clock()
+    list(tries(ward, began + timedelta(hours=80)))
+    ward.ehr.clear_faults()
+    ward.settle()
+
+    assert ward.appointments(*OPEN_APPOINTMENTS) == []
+    rows = ward.store.ledger.load("ehr", PATIENT)
+    asked = [row.ehr_status for row in rows if row.key.kind is ArtifactKind.UNMET_TASK]
+    assert asked == ["requested"]
+    (row,) = ward.store.outcomes.of_patient("ehr", PATIENT)
+    assert row.outcome is Outcome.UNMET
+    assert row.details["session"]["reason"] == "too-late"
+    before = ward.end_state()
+    ward.store.agenda.put("ehr", PATIENT, ward.clock(), "test")
+    ward.settle()
+    assert ward.end_state() == before

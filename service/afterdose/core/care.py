@@ -105,6 +105,8 @@ class Snapshot:
     clinic: Clinic
     codes: Codes
     accept_auto: bool = False
+    missed: frozenset[UUID] = frozenset()
+    """Dose sessions whose proposal could not be written while there was time."""
     crisis_plan_on_file: bool | None = None
     """None where that cannot be known."""
 

@@ -30,5 +30,5 @@ def next_look(verdict: DoseVerdict, rules: Rules, now: datetime) -> datetime | N
 
 
 def is_too_late(verdict: DoseVerdict) -> bool:
-    """Whether the dose was heard of too late for anything but history."""
-    return verdict.session is not None and Reason.TOO_LATE in verdict.session.reasons
+    """Whether the dose was heard of too late for anything but history; where only the EHR was away, a person acts."""
+    return verdict.session is not None and verdict.session.reasons == (Reason.TOO_LATE,)

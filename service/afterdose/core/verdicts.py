@@ -192,6 +192,8 @@ def _session(
     ended = standings.is_tombstone(ArtifactKind.CARE_PLAN, member.course_id)
     if ended and not standings.is_open(ArtifactKind.APPOINTMENT, member.session_id):
         return Session(state=SessionState.UNMET, reasons=(Reason.COURSE_ENDED_BY_PERSON,))
+    if member.session_id in snapshot.missed:
+        return Session(state=SessionState.UNMET, reasons=(Reason.TOO_LATE, Reason.RETRIES_EXHAUSTED))
     proposed = propose(line.freed(occasion, case.rules, clinic), case.rules, clinic)
     if proposed.reasons == (Reason.WINDOW_CUT,) and weekly_is_enough(session, snapshot):
         return replace(proposed, reasons=(Reason.WINDOW_CUT, Reason.WEEKLY_IS_ENOUGH))

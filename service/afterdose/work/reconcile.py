@@ -39,6 +39,7 @@ from afterdose.work.deliver import Delivery, Refusal, StandsOtherwise
 from afterdose.work.drafts import drafts
 from afterdose.work.gather import Gathered, Gatherer
 from afterdose.work.journal import Journal, known_artifact
+from afterdose.work.late import missed_sessions
 from afterdose.work.rehearsal import rehearse
 from afterdose.work.report import outcome_rows
 from afterdose.work.touched import was_touched
@@ -134,6 +135,8 @@ class Reconciler:
             snapshot = self._snapshot(claim, target, gathered, rows)
             care = decide(snapshot, now)
             ladder, broken = self._ladder(target, snapshot.clinic) if _reaches(care) else (None, None)
+            if missed_now := missed_sessions(care, rows, ladder, now):
+                care = decide(replace(snapshot, missed=missed_now), now)
             remembered = self._remember(claim, care, rows, ladder=ladder)
             if target.shadow:
                 return Done(next_due_at=care.wake_up)
