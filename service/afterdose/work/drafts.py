@@ -111,7 +111,8 @@ class _Drafting:
         found += [self._activity(one) for one in care.activities if not one.hold and not one.waits]
         for plan in care.plans:
             found += self._plan_and_parts(plan)
-        yield from (draft for draft in found if draft is not None)
+        made = [draft for draft in found if draft is not None]
+        yield from (*made, *self._left_behind({draft.key for draft in made}))
 
     def _type(self, key: ArtifactKey) -> str | None:
         """The rung of an artifact: the one that it has, else the one that is decided for its kind."""
@@ -245,6 +246,13 @@ class _Drafting:
                 mentioned=(desired.key, *(one.key for one in visits)),
                 withdrawn=desired.status not in _OPEN,
             )
+
+    def _left_behind(self, made: Container[ArtifactKey]) -> Iterator[Draft]:
+        """The plans of dose sessions that are no more, where they cannot be changed: a person has to be told."""
+        for (kind, subject), type_ in self._written.items():
+            key = ArtifactKey(kind, subject)
+            if kind is ArtifactKind.DOSE_PLAN and key not in made and not self._ladder.can_update(type_):
+                yield Draft(key=key, type=type_, mentioned=(), withdrawn=True, build=lambda _: {}, updates=False)
 
     def _part(self, part: DesiredPlan, course: ArtifactKey) -> Callable[[str, References], Resource]:
         def build(_: str, references: References) -> Resource:
