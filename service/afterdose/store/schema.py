@@ -91,8 +91,8 @@ facts = sa.Table(
     sa.Column("content_hash", sa.Text, nullable=False, comment="SHA-256 of raw, hexadecimal"),
     sa.Column("received_at", Instant, nullable=False),
     sa.Column("raw", sa.LargeBinary, nullable=False, comment="what was received; empty for a delete"),
-    sa.Index("ix_facts_resource", "source", "resource_type", "resource_id", "seq"),
-    sa.Index("ix_facts_patient", "target", "patient", "resource_type"),
+    sa.Index("ix_facts_resource", "source", "resource_id", "seq"),
+    sa.Index("ix_facts_patient", "target", "patient"),
 )
 
 agenda = sa.Table(
@@ -246,6 +246,18 @@ readings = sa.Table(
     sa.Column("resource_id", sa.Text, primary_key=True),
     sa.Column("read_at", Instant, nullable=False),
     sa.Column("raw", sa.LargeBinary, nullable=False, comment="what was read; empty where the source does not give it"),
+)
+
+sweeps = sa.Table(
+    "sweeps",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("resource_type", sa.Text, primary_key=True),
+    sa.Column("watermark", Instant, comment="meta.lastUpdated, in the source's own time, up to which all is known"),
+    sa.Column("tried_at", Instant, comment="when the newest poll began"),
+    sa.Column("polled_at", Instant, comment="when the newest poll that succeeded ended"),
+    sa.Column("lease_owner", sa.Text),
+    sa.Column("lease_until", Instant),
 )
 
 

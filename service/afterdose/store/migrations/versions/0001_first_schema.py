@@ -52,8 +52,8 @@ def upgrade() -> None:
         sa.Column("raw", sa.LargeBinary(), nullable=False, comment="what was received; empty for a delete"),
         sa.PrimaryKeyConstraint("seq", name="pk_facts"),
     )
-    op.create_index("ix_facts_resource", "facts", ["source", "resource_type", "resource_id", "seq"])
-    op.create_index("ix_facts_patient", "facts", ["target", "patient", "resource_type"])
+    op.create_index("ix_facts_resource", "facts", ["source", "resource_id", "seq"])
+    op.create_index("ix_facts_patient", "facts", ["target", "patient"])
     op.create_table(
         "agenda",
         sa.Column("target", sa.Text(), nullable=False),
@@ -209,4 +209,17 @@ def upgrade() -> None:
             "raw", sa.LargeBinary(), nullable=False, comment="what was read; empty where the source does not give it"
         ),
         sa.PrimaryKeyConstraint("source", "resource_type", "resource_id", name="pk_readings"),
+    )
+    op.create_table(
+        "sweeps",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("resource_type", sa.Text(), nullable=False),
+        sa.Column(
+            "watermark", INSTANT, comment="meta.lastUpdated, in the source's own time, up to which all is known"
+        ),
+        sa.Column("tried_at", INSTANT, comment="when the newest poll began"),
+        sa.Column("polled_at", INSTANT, comment="when the newest poll that succeeded ended"),
+        sa.Column("lease_owner", sa.Text()),
+        sa.Column("lease_until", INSTANT),
+        sa.PrimaryKeyConstraint("source", "resource_type", name="pk_sweeps"),
     )
