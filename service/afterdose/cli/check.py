@@ -1,17 +1,48 @@
-"""``afterdose check``: whether every EHR of the settings can be reached, lets us in, and grants what we need."""
+"""``afterdose check``: whether every EHR of the settings can be reached, lets us in, grants what we need, and what is
+written to it in which way."""
 
+import json
 import os
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import click
 
 from afterdose import logs
 from afterdose.bootstrap import utc_now
-from afterdose.connections import Connection, connect
-from afterdose.core.errors import EhrError
+from afterdose.connections import Connection, Connections, connect
+from afterdose.content.content import Content, load_content
+from afterdose.core.errors import BadSettings, EhrError
+from afterdose.ehr.capabilities import Capabilities
+from afterdose.ehr.ladder import Ladder, check_pins, decide, site_tells
 from afterdose.ehr.token_endpoint import LARGEST_CLOCK_ERROR, Grant
-from afterdose.settings import load_settings
+from afterdose.ehr.wire import Interaction
+from afterdose.fhir.administration import TYPE
+from afterdose.fhir.rungs import Artifact
+from afterdose.settings import Settings, TargetSettings, load_settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Rung:
+    """The decision on one artifact. ``type`` None: it stays on our own worklist."""
+
+    artifact: str
+    type: str | None
+    updates: bool
+    pinned: bool
+    why: str
+
+
+@dataclass(slots=True)
+class _Server:
+    """What was found at one server."""
+
+    key: str
+    base_url: str
+    said: list[str] = field(default_factory=list)
+    rungs: list[_Rung] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
 
 @click.command()
@@ -20,36 +51,96 @@ from afterdose.settings import load_settings
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="The settings file; without it AFTERDOSE_CONFIG, without that only AFTERDOSE_* variables.",
 )
-def check(config: Path | None) -> None:
-    """Ask every EHR of the settings for a token and for what it can do; nothing is written to any.
+@click.option("--target", "only", help="Look at this target alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(config: Path | None, only: str | None, as_json: bool) -> None:
+    """Ask every EHR of the settings for a token and for what it can do, and say how each artifact would be written.
 
-    Exit status: 1 when one of them cannot be used.
+    Nothing is written to any. Exit status: 1 when something cannot work.
     """
     settings = load_settings(config, os.environ)
+    if only is not None and only not in settings.targets:
+        raise click.BadParameter(f"the settings have {', '.join(settings.targets)}", param_hint="--target")
+    content = load_content(settings.site_overlay)
     logs.configure("error", settings.log.format)
-    usable = True
     connections = connect(settings, utc_now)
     try:
-        for connection in connections.all():
-            click.echo(f"{connection.key}  {connection.server.base_url}")
-            try:
-                for line in _findings(connection):
-                    click.echo(f"  {line}")
-            except EhrError as error:
-                usable = False
-                click.echo(f"  failed: {error}")
+        chosen = [one for one in connections.all() if only is None or one is connections.targets[only]]
+        servers = [_look(one, connections, settings, content) for one in chosen]
     finally:
         connections.close()
-    raise click.exceptions.Exit(0 if usable else 1)
+    warnings = list(_overdue(content))
+    if as_json:
+        told = {"servers": [asdict(server) for server in servers], "warnings": warnings}
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    else:
+        for server in servers:
+            for line in _lines(server):
+                click.echo(line)
+        for warning in warnings:
+            click.echo(f"warning: {warning}")
+    raise click.exceptions.Exit(1 if any(server.failed for server in servers) else 0)
 
 
-def _findings(connection: Connection) -> Iterator[str]:
-    """One line for each thing that was looked at. Raises EhrError where it goes no further."""
-    if connection.tokens is not None:
-        yield from _of_grant(connection.tokens.grant(connection.server.deadline.total_seconds()))
-    capabilities = connection.client.capabilities()
-    transaction = "takes" if capabilities.transaction else "declares no"
-    yield f"FHIR {capabilities.fhir_version or '(no version)'}, {transaction} transactions"
+def _look(connection: Connection, connections: Connections, settings: Settings, content: Content) -> _Server:
+    found = _Server(connection.key, connection.server.base_url)
+    target = next((name for name, one in connections.targets.items() if one is connection), None)
+    try:
+        if connection.tokens is not None:
+            found.said += _of_grant(connection.tokens.grant(connection.server.deadline.total_seconds()))
+        declared = connection.client.capabilities()
+        transaction = "takes" if declared.transaction else "declares no"
+        found.said.append(f"FHIR {declared.fhir_version or '(no version)'}, {transaction} transactions")
+        if target is not None:
+            ladder = _ladder(settings.targets[target], declared, content)
+            found.rungs += _rungs(ladder)
+            found.failed += ladder.faults
+    except (EhrError, BadSettings) as error:
+        found.failed.append(str(error))
+        return found
+    sources = [name for name, one in connections.sources.items() if one is connection]
+    found.said += [_readable(name, declared) for name in sources]
+    found.said += [
+        f"sources.{name}: doses are not read back"
+        for name, one in connections.sources.items()
+        if one is None and settings.sources[name].target == target
+    ]
+    return found
+
+
+def _ladder(target: TargetSettings, declared: Capabilities, content: Content) -> Ladder:
+    facts, site = content.ehr(target.ehr), site_tells(content.clinic(target.clinic), target.sender)
+    pins = {Artifact(artifact): rung for artifact, rung in target.rungs.items()}
+    check_pins(pins, facts, site)
+    return decide(declared, facts, pins, site)
+
+
+def _rungs(ladder: Ladder) -> list[_Rung]:
+    return [
+        _Rung(artifact.value, one.type, one.updates, one.pinned, one.why) for artifact, one in ladder.decisions.items()
+    ]
+
+
+def _readable(source: str, declared: Capabilities) -> str:
+    if declared.allows(TYPE, Interaction.READ):
+        return f"sources.{source}: doses are read back"
+    return f"sources.{source}: declares no read of {TYPE}; readable = false says that none is tried"
+
+
+def _overdue(content: Content) -> Iterator[str]:
+    today = utc_now().date()
+    for protocol in content.protocols.values():
+        if protocol.review_by <= today:
+            yield f"the protocol {protocol.id} was due for review on {protocol.review_by.isoformat()}"
+
+
+def _lines(server: _Server) -> Iterator[str]:
+    yield f"{server.key}  {server.base_url}"
+    yield from (f"  {line}" for line in server.said)
+    widest = max((len(rung.type or "worklist") for rung in server.rungs), default=0)
+    for rung in server.rungs:
+        yield f"  {rung.artifact:<12}{rung.type or 'worklist':<{widest}}  {rung.why}"
+    yield from (f"  failed: {line}" for line in server.failed)
 
 
 def _of_grant(grant: Grant) -> Iterator[str]:

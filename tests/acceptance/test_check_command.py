@@ -1,0 +1,80 @@
+"""``afterdose check`` tells how each artifact would be written, and fails where something cannot work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from afterdose.cli import main
+from doubles.vendors import ATHENAHEALTH, ORACLE, Rules, VendorEhr
+
+SETTINGS = """
+insecure_dev = true
+[targets.ehr]
+base_url = "{base_url}"
+clinic = "example"
+ehr = "{vendor}"
+[targets.ehr.rungs]
+{pins}
+[sources.engine]
+target = "ehr"
+readable = {readable}
+"""
+
+
+def run(folder: Path, ehr: VendorEhr, *arguments: str, vendor: str, pins: str = "", readable: str = "true") -> Result:
+    config = folder / "afterdose.toml"
+    text = SETTINGS.format(base_url=ehr.base_url, vendor=vendor, pins=pins, readable=readable)
+    config.write_text(f'data_dir = "{folder}"\n{text}')
+    return CliRunner().invoke(main, ["check", "--config", str(config), *arguments])
+
+
+def test_each_artifact_has_a_line_with_its_rung_and_why(tmp_path: Path) -> None:
+    with VendorEhr(ORACLE) as ehr:
+        done = run(tmp_path, ehr, vendor="oracle-health")
+
+    lines = [" ".join(line.split()) for line in done.output.splitlines()]
+    assert done.exit_code == 0, done.output
+    assert "care-plan DocumentReference no create of CarePlan; DocumentReference can be created" in lines
+    assert "provenance worklist known of Oracle Health" in lines
+    assert "sources.engine: doses are read back" in lines
+    (visit,) = [line for line in lines if line.startswith("appointment")]
+    assert "Appointment needs a location in the clinic's file" in visit
+
+
+def test_the_same_as_json(tmp_path: Path) -> None:
+    with VendorEhr(ATHENAHEALTH) as ehr:
+        done = run(tmp_path, ehr, "--json", "--target", "ehr", vendor="athenahealth", readable="false")
+
+    (server,) = json.loads(done.stdout)["servers"]
+    assert {rung["type"] for rung in server["rungs"]} == {None}
+    assert "sources.engine: doses are not read back" in server["said"]
+    assert server["failed"] == []
+
+
+def test_another_fhir_release_fails(tmp_path: Path) -> None:
+    with VendorEhr(Rules(declared=ORACLE.declared, fhir_version="5.0.0")) as ehr:
+        done = run(tmp_path, ehr, vendor="generic")
+
+    assert done.exit_code == 1
+    assert "failed: FHIR 5.0.0: only R4 and R4B can be written" in done.output
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_a_pin_that_cannot_work_fails(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    with VendorEhr(ORACLE) as ehr:
+        done = run(tmp_path, ehr, *arguments, vendor="oracle-health", pins='appointment = "appointment"')
+
+    assert done.exit_code == 1
+    assert "appointment needs a location in the clinic's file at Oracle Health" in done.output
+
+
+def test_a_target_that_is_not_set_is_refused(tmp_path: Path) -> None:
+    with VendorEhr(ORACLE) as ehr:
+        done = run(tmp_path, ehr, "--target", "north", vendor="oracle-health")
+
+    assert done.exit_code == 2
+    assert "the settings have ehr" in done.output
