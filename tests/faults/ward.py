@@ -86,7 +86,7 @@ def dose(id_: str, ended: datetime, **changes: Any) -> Resource:
 
 
 class Ward:
-    """A store, an EHR and one worker. ``deadline``: of one call, in the EHR settings' own spelling."""
+    """A store, an EHR and one worker. ``deadline``: of one call, in the settings' own spelling; ``more`` settings."""
 
     def __init__(
         self,
@@ -96,6 +96,7 @@ class Ward:
         deadline: str = "5s",
         readable: bool = True,
         mode: str = "live",
+        more: str = "",
     ) -> None:
         self.clock = SimulatedClock()
         self.ehr = SandboxEHR(clock=self.clock, behaviour=behaviour)
@@ -108,14 +109,18 @@ class Ward:
             readable=str(readable).lower(),
             token=TOKEN,
         )
-        config.write_text(text, encoding="utf-8")
-        settings = load_settings(config, {})
-        migrate(settings.database)
-        self.workshop = Workshop(settings, clock=self.clock)
-        self.store = self.workshop.store
-        self._door = web_app(settings, self.store, clock=self.clock).test_client()
-        self._worker = self.workshop.worker("w")
+        config.write_text(text + more, encoding="utf-8")
+        self._settings = load_settings(config, {})
+        migrate(self._settings.database)
+        self.reopen()
         self.ehr.put({"resourceType": "Patient", "id": PATIENT, "birthDate": "1980-02-01"})
+
+    def reopen(self) -> None:
+        """Start afterdose, anew where it was stopped."""
+        self.workshop = Workshop(self._settings, clock=self.clock)
+        self.store = self.workshop.store
+        self._door = web_app(self._settings, self.store, clock=self.clock).test_client()
+        self._worker = self.workshop.worker("w")
 
     def __enter__(self) -> Ward:
         return self

@@ -1,4 +1,4 @@
-"""The line to one EHR: left alone after failures, asked by one call, told of once when it goes and once when it is back."""
+"""The line to one EHR: left alone after failures, and told of once when it goes and once when it is back."""
 
 import io
 import json
