@@ -21,6 +21,7 @@ from afterdose.fhir.encode import Letterhead
 from afterdose.fhir.narrative import Wording, session_line, window_line
 from afterdose.fhir.offline import Entry, Pool, read
 from afterdose.fhir.times import format_local, parse_instant
+from afterdose.work.drawing import drawing
 from afterdose.work.preview import Preview, Site, heard_as_given, heard_now, resources
 from afterdose.work.report import dose_report, instant
 
@@ -57,7 +58,8 @@ def _zone(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Zo
 @click.option(
     "--zone", metavar="ZONE", callback=_zone, help="Zone of times that come without one. Default: the clinic's."
 )
-@click.option("--format", "form", type=click.Choice(["json", "text"]), default="text", show_default=True)
+@click.option("--patient", "wanted", metavar="ID", help="Only this patient, by the id of the Patient.")
+@click.option("--format", "form", type=click.Choice(["json", "text", "svg"]), default="text", show_default=True)
 def plan(
     files: Sequence[BinaryIO],
     now: datetime | None,
@@ -65,13 +67,14 @@ def plan(
     clinic_name: str,
     protocol_names: Sequence[str],
     zone: ZoneInfo | None,
+    wanted: str | None,
     form: str,
 ) -> None:
     """Show what would be planned after the doses in FILEs.
 
     A FILE holds FHIR JSON: a resource, a Bundle or NDJSON; "-" is standard input. Doses are MedicationAdministrations;
     the Patients, orders, Encounters, Locations, Conditions and so on that they refer to may stand beside them.
-    Nothing is written anywhere.
+    Nothing is written anywhere. "--format svg" draws the course of one patient.
     """
     if now is not None and as_of_dose:
         raise click.UsageError("--now and --as-of-dose exclude each other")
@@ -82,7 +85,7 @@ def plan(
         click.echo("The input has no MedicationAdministration, so there is no dose to plan for.", err=True)
     site = Site(codes=content.codes, protocols=content.protocols, clinic=clinic, zone=zone or clinic.zone)
     decide = heard_as_given if as_of_dose else heard_now
-    previews = decide(pool, site, now or datetime.now(UTC))
+    previews = _of_patient(decide(pool, site, now or datetime.now(UTC)), wanted, alone=form == "svg")
     words = Wording(
         clinic=clinic,
         protocols=content.protocols,
@@ -92,8 +95,22 @@ def plan(
     )
     if form == "json":
         click.echo(json.dumps(_document(previews, content, words), indent=2, ensure_ascii=False))
+    elif form == "svg":
+        click.echo(drawing(previews[0], words))
     else:
         _show(previews, words)
+
+
+def _of_patient(previews: Sequence[Preview], wanted: str | None, *, alone: bool) -> Sequence[Preview]:
+    """Those of the patient who is asked for. ``alone``: exactly one is needed."""
+    ids = ", ".join(sorted({one.patient for one in previews if one.patient is not None})) or "none"
+    if wanted is not None:
+        previews = [one for one in previews if one.patient == wanted.removeprefix("Patient/")]
+    if wanted is not None and not previews:
+        raise click.UsageError(f"the input has nothing on that patient; its patients are: {ids}")
+    if alone and len(previews) != 1:
+        raise click.UsageError(f"one patient can be drawn at a time; choose with --patient among: {ids}")
+    return previews
 
 
 def _content(protocol_names: Sequence[str]) -> Content:

@@ -13,12 +13,14 @@ from zoneinfo import ZoneInfo
 from afterdose.core.care import Care, DoseVerdict, Snapshot
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
-from afterdose.core.dose import Dose, DoseKey, Family, Order, PlannedDose, Precision
+from afterdose.core.dose import Dose, DoseKey, Family, Order, PlannedDose, PlannedKind, Precision
 from afterdose.core.identity import artifact_id
 from afterdose.core.plan import decide
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.core.session import begins, ends
+from afterdose.core.verdicts import judge
+from afterdose.core.window import NextDose
 from afterdose.fhir.administration import TYPE, envelope
 from afterdose.fhir.announced import announcements, authored_at
 from afterdose.fhir.decode import decode_dose
@@ -57,20 +59,21 @@ class Coming:
 class Preview:
     """What is decided for one patient (None: a dose whose patient cannot be told).
 
-    ``verdicts``: one a dose session, by anchor, else by start, those without a time last.
+    ``verdicts``: one a dose session, by anchor, else by start, those without a time last. ``planned``: the doses that
+    are announced and neither given nor dropped.
     """
 
     patient: str | None
     verdicts: tuple[DoseVerdict, ...]
     care: Care
+    planned: tuple[NextDose, ...]
 
 
 def heard_now(pool: Pool, site: Site, now: datetime) -> tuple[Preview, ...]:
     """Every dose of the input is heard of at ``now``."""
     found = []
     for patient, doses, coming in _patients(pool, site, now, lambda _: now):
-        care = decide(_snapshot(patient, doses, coming, site), now)
-        found.append(Preview(patient=patient, verdicts=_ordered(care.verdicts), care=care))
+        found.append(_preview(_snapshot(patient, doses, coming, site), now))
     return tuple(found)
 
 
@@ -93,21 +96,27 @@ def _as_given(patient: str | None, doses: Sequence[Dose], coming: Coming, site: 
     ordered = max((order.heard_at for order in coming.orders), default=now)
     latest = max((moment for dose in doses if (moment := _over(dose)) is not None), default=ordered)
     heard = [replace(dose, heard_at=_over(dose) or latest) for dose in doses]
-    care = decide(_snapshot(patient, heard, coming, site), latest)
+    whole = _preview(_snapshot(patient, heard, coming, site), latest)
     verdicts = []
-    for verdict in care.verdicts:
+    for verdict in whole.verdicts:
         moment = verdict.anchor or verdict.start or latest
         then = [
             dose
             for dose in heard
             if dose.key in verdict.administrations or dose.drug.anaesthetic or _began(dose, moment)
         ]
-        later = [dose for other in care.verdicts if (dose := _later(other, moment, heard)) is not None]
+        later = [dose for other in whole.verdicts if (dose := _later(other, moment, heard)) is not None]
         following = sorted(later, key=lambda dose: dose.at)[:1]  # only the next dose cuts a window
         known = replace(coming, doses=(*coming.doses, *following))
         decided = decide(_snapshot(patient, then, known, site), moment)
         verdicts += [one for one in decided.verdicts if verdict.founder in one.administrations]
-    return Preview(patient=patient, verdicts=_ordered(verdicts), care=care)
+    return replace(whole, verdicts=_ordered(verdicts))
+
+
+def _preview(snapshot: Snapshot, now: datetime) -> Preview:
+    care = decide(snapshot, now)
+    planned = tuple(dose for dose in judge(snapshot).doses if dose.kind is PlannedKind.PLANNED)
+    return Preview(patient=snapshot.patient, verdicts=_ordered(care.verdicts), care=care, planned=planned)
 
 
 def _patients(
