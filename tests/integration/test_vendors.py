@@ -193,6 +193,38 @@ def test_a_corrected_dose_is_followed_where_the_vendor_lets_it(site: Site, vendo
     assert ("ehr-keeps-old" in site.asked()) == (vendor == "oracle-health")
 
 
+def test_a_question_for_staff_goes_out_as_a_message_and_so_does_its_end(site: Site, vendor: str) -> None:
+    site.push(dose(status="stopped"))
+    asked = len(site.ehr.all("Communication"))
+    site.push(dose(status="entered-in-error"))
+
+    assert asked == (0 if vendor == "athenahealth" else 1)
+    assert len(site.ehr.all("Communication")) == 2 * asked
+    assert refusals(site) == []
+
+
+def test_an_element_that_a_person_changed_in_the_note_stays(tmp_path: Path) -> None:
+    with VendorEhr(VENDORS["epic"]) as ehr, Site(tmp_path, ehr, "epic") as site:
+        site.push(dose())
+        (before,) = ehr.all("DocumentReference")
+        ehr.staff.put({**before, "description": "Plan of the team"})
+        site.push(corrected())
+
+        (note,) = ehr.all("DocumentReference")
+        assert note["description"] == "Plan of the team"
+        assert note["content"] != before["content"]
+
+
+def test_an_order_that_a_person_revoked_is_not_made_again(tmp_path: Path) -> None:
+    with VendorEhr(VENDORS["epic"]) as ehr, Site(tmp_path, ehr, "epic") as site:
+        site.push(dose())
+        (order,) = ehr.all("ServiceRequest")
+        ehr.staff.put({**order, "status": "revoked"})
+        site.push(corrected())
+
+        assert [one["status"] for one in ehr.all("ServiceRequest")] == ["revoked"]
+
+
 @pytest.mark.parametrize("vendor", ["oracle-health", "epic", "meditech"], indirect=True)
 def test_an_answer_that_is_lost_doubles_nothing(site: Site, vendor: str) -> None:
     assert isinstance(site.ehr, VendorEhr)
