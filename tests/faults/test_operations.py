@@ -98,6 +98,7 @@ def test_an_artifact_that_may_not_be_read_any_more_is_a_question_with_the_code_o
 
     (question,) = ward.store.reviews.open(10)
     assert question.reasons == (Reason.EHR_REFUSED,)
+    assert question.codes == ("http-403",)
     assert ward.store.agenda.parked() == []
 
 

@@ -82,6 +82,11 @@ class EhrError(AfterdoseError):
         self.status = status
         self.code = code
 
+    @property
+    def shown(self) -> str:
+        """The EHR's own code, else the status of its answer, else the kind of error."""
+        return self.code or (f"http-{self.status}" if self.status else type(self).__name__)
+
 
 class EhrUnavailable(EhrError):
     """The EHR did not do it and may do it later; ``retry_after`` is what it asked for, if it did."""

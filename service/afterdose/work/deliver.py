@@ -102,7 +102,7 @@ class Delivery:
         try:
             return self._prepare(draft, together_with)
         except EhrRefused as refused:
-            self.refusals.append(Refusal(key=draft.key, reason=Reason.EHR_REFUSED, code=refused.code))
+            self.refusals.append(Refusal(key=draft.key, reason=Reason.EHR_REFUSED, code=refused.shown))
             return None
 
     def _prepare(self, draft: Draft, together_with: Sequence[Draft]) -> Write | None:
@@ -190,7 +190,7 @@ class Delivery:
         try:
             return self._read(row)[1]
         except EhrRefused as refused:  # of this one; the others are looked at all the same
-            self.refusals.append(Refusal(key=row.key, reason=Reason.EHR_REFUSED, code=refused.code))
+            self.refusals.append(Refusal(key=row.key, reason=Reason.EHR_REFUSED, code=refused.shown))
             return False
 
     def _read(self, row: LedgerRow) -> tuple[Found | None, bool]:
@@ -259,8 +259,8 @@ class Delivery:
             self.journal.failed([(write, error)])
             raise
         except EhrRefused as refused:
-            self.journal.refused(write, refused.code or str(refused.status))
-            self.refusals.append(Refusal(key=write.draft.key, reason=Reason.EHR_REFUSED, code=refused.code))
+            self.journal.refused(write, refused.shown)
+            self.refusals.append(Refusal(key=write.draft.key, reason=Reason.EHR_REFUSED, code=refused.shown))
             return
         self.journal.record([(write, self._with_body(write, done))])
         if write.row.ehr_id is None and not done.created:

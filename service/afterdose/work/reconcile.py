@@ -25,6 +25,7 @@ from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose
 from afterdose.core.errors import EhrConflict, EhrError, EhrRefused
 from afterdose.core.plan import decide
+from afterdose.core.reasons import Reason
 from afterdose.ehr import ladder as rungs
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.ladder import Ladder
@@ -247,8 +248,7 @@ class Reconciler:
             reviews = merged([*reviews, *on_worklist(care, ladder)])
         told = _Remembered(outcomes, reviews)
         if told != before:
-            self._store.outcomes.replace(claim, told.outcomes, care.memberships)
-            self._store.reviews.sync(claim, told.reviews)
+            self._store.outcomes.replace(claim, told.outcomes, care.memberships, told.reviews)
         return told
 
 
@@ -293,7 +293,7 @@ def _refused_items(care: Care, refusals: Sequence[Refusal]) -> list[ReviewItem]:
     for verdict in care.verdicts:
         subjects = {verdict.session_id, verdict.course_id}
         mine = [refusal for refusal in refusals if refusal.key.subject in subjects]
-        codes = [refusal.code for refusal in mine if refusal.code is not None]
+        codes = [one.code for one in mine if one.code is not None and one.reason is Reason.EHR_REFUSED]
         if mine:
             items.append(
                 ReviewItem(

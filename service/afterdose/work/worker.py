@@ -101,7 +101,7 @@ class Worker:
             if error.status in _OF_THE_WHOLE_EHR:
                 self._put_off(claim, error)
             else:
-                self._park(claim, "ehr-refused", _code(error))
+                self._park(claim, "ehr-refused", error.shown)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - one patient's bug must not stop the others
@@ -133,7 +133,7 @@ class Worker:
             retry_for=self._retry_for,
             longest_wait=self._retry_cap,
         )
-        code = _code(error)
+        code = error.shown
         if until is None:
             self._park(claim, "retries-exhausted", code)
         else:
@@ -155,7 +155,3 @@ class Worker:
         told = {"target": claim.target, "reason": reason, "code": code, "attempts": claim.attempts}
         log.error("a patient was given up", alarm="parked", **told)
         self._store.agenda.park(claim, reason)
-
-
-def _code(error: EhrError) -> str:
-    return error.code or (f"http-{error.status}" if error.status else type(error).__name__)
