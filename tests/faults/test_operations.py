@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -158,7 +159,16 @@ def test_in_shadow_mode_it_is_decided_and_nothing_is_written_until_the_target_go
         assert (row.outcome, row.shadow) == (Outcome.PLANNED, True)
         assert ward.plans() == ward.appointments() == []
         assert ward.store.ledger.load("ehr", PATIENT) == []
-        assert ward.store.outcomes.decided_in_shadow("ehr") == [PATIENT]
+        ward.workshop.close()
+
+        ward.reopen(mode="live")
+        ward.workshop.start()
+        patience = time.monotonic() + 20
+        while not ward.plans(*OPEN_PLANS) and time.monotonic() < patience:
+            time.sleep(0.1)
+        ward.workshop.stop()
+        assert len(ward.plans(*OPEN_PLANS)) == 1
+        assert ward.store.outcomes.decided_in_shadow("ehr") == []
 
 
 def test_a_plan_that_is_missed_is_alarmed_twice_and_asked_about_until_it_is_there(ward: Ward, log: io.StringIO) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -115,8 +116,10 @@ class Ward:
         self.reopen()
         self.ehr.put({"resourceType": "Patient", "id": PATIENT, "birthDate": "1980-02-01"})
 
-    def reopen(self) -> None:
-        """Start afterdose, anew where it was stopped."""
+    def reopen(self, **target: Any) -> None:
+        """Start afterdose, anew where it was stopped, with other settings of the target where they are given."""
+        changed = replace(self._settings.targets["ehr"], **target)
+        self._settings = replace(self._settings, targets={"ehr": changed})
         self.workshop = Workshop(self._settings, clock=self.clock)
         self.store = self.workshop.store
         self._door = web_app(self._settings, self.store, clock=self.clock).test_client()
