@@ -1,12 +1,12 @@
-"""Doses that orders and appointments announce, for the preview of an input. Pure.
+"""Doses that orders and appointments announce. Pure.
 
 Only what clearly is a dose of ketamine or esketamine counts, by code and not by words: such a dose cuts the window of
 the one before it. Orders that are no orders yet (proposals, plans, options, drafts) announce nothing.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from afterdose.core.codes import Codes
@@ -28,7 +28,6 @@ _BOOKED = frozenset({"booked", "arrived", "checked-in"})
 _VISIT_DONE = frozenset({"fulfilled"})
 _VISIT_DROPPED = frozenset({"cancelled", "noshow", "entered-in-error"})
 """http://hl7.org/fhir/R4/valueset-appointmentstatus.html"""
-_LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +40,6 @@ class Announcement:
     patient: str
     order: Order | None
     doses: tuple[PlannedDose, ...]
-
-
-def announced(pool: Pool, codes: Codes, zone: ZoneInfo | None) -> Iterator[tuple[str, PlannedDose]]:
-    """Every announced dose with the Patient id it is for; ``zone`` is that of times without an offset."""
-    found = announcements(
-        pool, codes, zone, source="", heard_at=lambda resource: authored_at(resource, zone) or _LONG_AGO
-    )
-    yield from ((one.patient, replace(dose, order=None)) for one in found for dose in one.doses)
 
 
 def announcements(

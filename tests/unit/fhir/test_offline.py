@@ -10,7 +10,7 @@ import pytest
 from afterdose.core.dose import DoseKey, Family
 from afterdose.core.errors import BadInput
 from afterdose.core.reasons import Reason
-from afterdose.fhir.announced import announced
+from afterdose.fhir.announced import announcements
 from afterdose.fhir.decode import decode_dose
 from afterdose.fhir.offline import Pool, read
 from builders import codes_for_tests
@@ -128,9 +128,9 @@ def test_a_medication_that_is_in_the_input_is_resolved_in_a_dose_and_in_an_order
     )
     assert decoded.drug.family is Family.KETAMINE
     assert Reason.MEDICATION_UNRESOLVED not in decoded.problems
-    assert [(patient, dose.at.isoformat(), dose.family) for patient, dose in announced(pool, CODES, ZONE)] == [
-        ("1", "2026-01-08T15:00:00+00:00", Family.KETAMINE)
-    ]
+    (told,) = announcements(pool, CODES, ZONE, source="input", heard_at=lambda _: now)
+    assert told.patient == "1"
+    assert [(one.at.isoformat(), one.family) for one in told.doses] == [("2026-01-08T15:00:00+00:00", Family.KETAMINE)]
 
 
 def test_of_two_versions_the_newer_counts_and_without_a_date_the_later_in_the_input() -> None:
