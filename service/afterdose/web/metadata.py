@@ -53,8 +53,6 @@ def rest(endpoints: Collection[str] = ENDPOINTS) -> dict[str, object]:
         "documentation": "Bundles of type collection, history, message, searchset and subscription-notification are "
         "taken like transactions; each entry is answered for itself.",
         "security": {"description": "Every request but this one shows a secret in a header."},
-        "resource": [
-            {"type": type_, "interaction": of_type, "updateCreate": True} for type_ in sorted(accepted.TYPES)
-        ],
+        "resource": [{"type": type_, "interaction": of_type, "updateCreate": True} for type_ in sorted(accepted.TYPES)],
         "interaction": [{"code": code} for code in of_system],
     }
