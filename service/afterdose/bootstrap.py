@@ -8,6 +8,7 @@ from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
+from uuid import uuid4
 
 from flask import Flask
 from prometheus_client import CollectorRegistry
@@ -34,6 +35,7 @@ from afterdose.work.messages import Desk, Messages
 from afterdose.work.reconcile import Reconciler, Target
 from afterdose.work.related import Source
 from afterdose.work.surroundings import Surroundings
+from afterdose.work.sweep import Polled, Sweeper
 from afterdose.work.watch import Watch
 from afterdose.work.worker import Worker
 
@@ -75,7 +77,8 @@ def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flas
             checks={"database": _checked(store.check_schema), "keys": _checked(keys)},
             published_keys=keys,
             paused=lambda: list(store.pauses.all()),
-            metrics=WebMetrics(CollectorRegistry(), lambda: _gauges(store, clock())),
+            polled=lambda: _polled(settings, store),
+            metrics=WebMetrics(CollectorRegistry(), lambda: _gauges(store, clock()), lambda: _polled(settings, store)),
         )
     )
 
@@ -120,6 +123,12 @@ def _gauges(store: Store, now: datetime) -> Mapping[str, float]:
     }
 
 
+def _polled(settings: Settings, store: Store) -> Mapping[str, datetime | None]:
+    """Since when everything of each source that is polled is known."""
+    known = store.sweeps.polled()
+    return {name: known.get(name) for name, source in settings.sources.items() if source.poll is not None}
+
+
 class Workshop:
     """The workers of one process, with their store and their EHR clients."""
 
@@ -151,6 +160,9 @@ class Workshop:
         for number in range(self.settings.work.threads):
             worker = self.worker(f"{software_version()}-{number}")
             self._begin(worker.run, f"afterdose-worker-{number}")
+        for source in self.settings.sources.values():
+            if source.poll is not None:
+                self._begin(self.sweeper(source.name).run, f"afterdose-sweep-{source.name}")
 
     def _begin(self, work: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=work, name=name)
@@ -182,6 +194,21 @@ class Workshop:
             stop=self._stop,
             shut=self.shut,
         )
+
+    def sweeper(self, name: str) -> Sweeper:
+        """What polls a source for which the settings say so, not started."""
+        source, connection = self.settings.sources[name], self._connections.sources[name]
+        if source.poll is None or connection is None:
+            raise BadSettings(f"sources.{name}.poll: expected a table")
+        polled = Polled(
+            origin=Origin(source.name, source.target, source.base_url),
+            client=connection.client,
+            types=source.poll.types,
+            interval=source.poll.interval,
+            overlap=source.poll.overlap,
+            look_back=source.poll.look_back,
+        )
+        return Sweeper(polled, store=self.store, owner=str(uuid4()), clock=self._clock, stop=self._stop)
 
     def shut(self) -> Mapping[str, datetime]:
         """The targets that are left alone, and until when."""

@@ -247,6 +247,17 @@ def test_a_key_to_sign_with_is_long_has_a_known_format_and_one_owner(tmp_path: P
     )
 
 
+def test_a_source_is_polled_only_where_it_can_be_read_and_for_types_that_can_be_searched(tmp_path: Path) -> None:
+    polled = LEAST + '[sources.ehr.poll]\nstrategy = "last-updated"\n'
+    unreadable = polled.replace('target = "ehr"', 'target = "ehr"\nreadable = false')
+
+    assert load(tmp_path, LEAST).sources["ehr"].poll is None
+    assert load(tmp_path, polled).sources["ehr"].poll is not None
+    assert "sources.ehr.poll: expected no polling" in refusal(tmp_path, unreadable)
+    assert "sources.ehr.poll.types: expected types" in refusal(tmp_path, polled + 'types = ["Encounter"]')
+    assert "sources.ehr.poll.strategy: expected last-updated" in refusal(tmp_path, LEAST + "[sources.ehr.poll]")
+
+
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     said = refusal(tmp_path, LEAST + '[web]\nport = 0\n[log]\nlevel = "loud"\n')
 

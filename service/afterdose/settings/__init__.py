@@ -17,6 +17,7 @@ from afterdose.settings.model import (
     WebSettings,
     WorkSettings,
 )
+from afterdose.settings.polling import PollSettings
 from afterdose.settings.signatures import SigningKey
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "LogSettings",
     "MllpSettings",
     "NoAuthentication",
+    "PollSettings",
     "SenderSecret",
     "Settings",
     "SigningKey",

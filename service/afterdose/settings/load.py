@@ -22,6 +22,7 @@ from afterdose.settings.model import (
     WebSettings,
     WorkSettings,
 )
+from afterdose.settings.polling import polling
 from afterdose.settings.schema import SettingsSchema
 from afterdose.settings.signatures import signing_keys
 
@@ -204,10 +205,12 @@ def _source(name: str, entry: dict[str, Any], targets: Mapping[str, TargetSettin
         expected = "expected a secret besides, or readable = true: a signature does not cover which dose a delete names"
         raise BadSettings(f"sources.{name}.secrets: {expected}")
     auth = build_auth(f"sources.{name}.auth", entry.pop("auth"), folder)
+    poll = polling(f"sources.{name}.poll", entry.pop("poll"), readable=entry["readable"])
     ca_bundle = entry.pop("ca_bundle")
     return SourceSettings(
         name=name,
         base_url=base_url,
+        poll=poll,
         secrets=secrets,
         signatures=signatures,
         auth=auth,

@@ -9,6 +9,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from afterdose.settings.mllp import MllpSettings
+from afterdose.settings.polling import PollSettings
 from afterdose.settings.signatures import SigningKey
 
 
@@ -146,6 +147,8 @@ class SourceSettings:
 
     A request shows one of the ``secrets`` and is signed with one of the ``signatures``, where there are such.
 
+    ``poll`` is None where it is not asked for what it did not send.
+
     For HL7 v2: ``patient_identifier_system`` is that of the patients' numbers, ``ignored_messages`` are types that are
     acknowledged and no more.
     """
@@ -164,6 +167,7 @@ class SourceSettings:
     signatures: tuple[SigningKey, ...]
     patient_identifier_system: str | None
     ignored_messages: frozenset[str]
+    poll: PollSettings | None
 
 
 @dataclass(frozen=True, slots=True)

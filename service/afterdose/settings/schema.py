@@ -12,6 +12,7 @@ from afterdose.settings.authentication import auth_fields
 from afterdose.settings.fields import HEADER, BaseUrl, Location, Secret, Table, Words, Zone
 from afterdose.settings.keys import Strict, duration, number, switch, text
 from afterdose.settings.mllp import MllpSchema
+from afterdose.settings.polling import PollSchema
 from afterdose.settings.rungs import rung_fields
 from afterdose.settings.signatures import SignatureSchema
 
@@ -241,6 +242,11 @@ class SourceSchema(Strict):
             "targets.NAME.auth.",
             "elsewhere": True,
         },
+    )
+    poll = fields.Nested(
+        PollSchema,
+        load_default=None,
+        metadata={"help": "How the source is asked for what it did not send. Without this table it is not."},
     )
 
 

@@ -14,6 +14,7 @@ from afterdose.store.pauses import Pauses
 from afterdose.store.quarantine import Quarantine
 from afterdose.store.readings import Readings
 from afterdose.store.reviews import Reviews
+from afterdose.store.sweeps import Sweeps
 from afterdose.store.wake import NotifyWake, PipeWake, Wake
 
 
@@ -37,6 +38,7 @@ class Store:
         self.audit = Audit(database, clock)
         self.pauses = Pauses(database, self._wake, clock)
         self.quarantine = Quarantine(database)
+        self.sweeps = Sweeps(database, clock)
 
     def check_schema(self) -> None:
         """Raise StoreUnusable, naming `afterdose migrate`, where the schema is not the one this program knows."""

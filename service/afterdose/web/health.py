@@ -6,6 +6,7 @@ from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from afterdose.core.errors import AfterdoseError
+from afterdose.fhir.times import format_instant
 from afterdose.web.services import WebServices
 
 
@@ -29,7 +30,9 @@ def guarded(services: WebServices) -> Blueprint:
         found = {name: _result(check) for name, check in services.checks.items()}
         ready = all(result == "ok" for result in found.values())
         paused = list(services.paused()) if ready else []
-        return jsonify(ready=ready, checks=found, paused=paused), 200 if ready else 503
+        known = services.polled() if ready else {}
+        polled = {source: format_instant(since) if since else None for source, since in known.items()}
+        return jsonify(ready=ready, checks=found, paused=paused, polled=polled), 200 if ready else 503
 
     @routes.get("/metrics")
     def metrics() -> Response:

@@ -8,6 +8,7 @@ they are read from the database at that moment.
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -42,11 +43,17 @@ def share_counters(shared: Path) -> None:
 
 
 class WebMetrics:
-    """What is counted at the door. ``gauges`` is called once a scrape."""
+    """What is counted at the door. ``gauges`` and ``polled`` (by source) are called once a scrape."""
 
-    def __init__(self, registry: CollectorRegistry, gauges: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        gauges: Callable[[], Mapping[str, float]],
+        polled: Callable[[], Mapping[str, datetime | None]] = dict,
+    ) -> None:
         self._registry = registry
         self._gauges = gauges
+        self._polled = polled
         self.events = Counter(
             "afterdose_events", "Events stored.", ("source", "interaction", "repeated"), registry=registry
         )
@@ -78,7 +85,7 @@ class WebMetrics:
             _add_files(scraped, shared)
         else:
             scraped.register(_Passing(self._registry))
-        scraped.register(_Gauges(self._gauges))
+        scraped.register(_Gauges(self._gauges, self._polled))
         return generate_latest(scraped)
 
 
@@ -91,9 +98,20 @@ class _Passing(Collector):
 
 
 class _Gauges(Collector):
-    def __init__(self, read: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(
+        self, read: Callable[[], Mapping[str, float]], polled: Callable[[], Mapping[str, datetime | None]]
+    ) -> None:
         self._read = read
+        self._polled = polled
 
     def collect(self) -> Iterable[Metric]:
         for name, value in self._read().items():
             yield GaugeMetricFamily(name, GAUGES[name], value=value)
+        polled = GaugeMetricFamily(
+            "afterdose_source_polled_timestamp_seconds",
+            "When the newest poll of a source ended that succeeded, in Unix time; 0 where none has.",
+            labels=("source",),
+        )
+        for source, since in self._polled().items():
+            polled.add_metric((source,), since.timestamp() if since else 0.0)
+        yield polled

@@ -14,8 +14,8 @@ from afterdose.work.messages import Messages, Quarantine
 class WebServices:
     """``submit`` returns once the arrivals are on disk. ``checks``: by name, None or a sentence on what is wrong.
 
-    ``published_keys`` are our public keys, ``paused`` the targets that people have paused, as they stand at the moment
-    of the call.
+    ``published_keys`` are our public keys, ``paused`` the targets that people have paused, ``polled`` since when
+    everything of each source that is polled is known, as they stand at the moment of the call.
     """
 
     settings: Settings
@@ -27,3 +27,4 @@ class WebServices:
     published_keys: Callable[[], Sequence[dict[str, object]]]
     metrics: WebMetrics
     paused: Callable[[], Sequence[str]] = tuple
+    polled: Callable[[], Mapping[str, datetime | None]] = dict

@@ -133,6 +133,7 @@ def test_readiness_says_check_by_check_what_is_wrong(client: Callable[..., Flask
         "ready": False,
         "checks": {"clock": "ok", "database": "run `afterdose migrate`", "disk": "only 3 MB are free"},
         "paused": [],
+        "polled": {},
     }
 
 

@@ -1,0 +1,36 @@
+"""What a source that knows ``_lastUpdated`` is asked for: everything of a type that changed since a moment.
+
+Rules: FHIR R4 search.html (``_lastUpdated``, ``_sort``, ``_count``). The moments are the source's own, never ours.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from afterdose.ehr.answers import Resource
+from afterdose.ehr.client import EhrClient
+from afterdose.fhir.administration import envelope
+from afterdose.fhir.times import format_instant
+
+PAGE = 100
+_PAGES = 20
+
+
+def news(client: EhrClient, type_: str, since: datetime) -> Iterator[list[Resource]]:
+    """What changed at ``since`` or later, in portions; the first to change come first, and some come twice.
+
+    Each portion but the last is cut off after a number of pages, and the next one starts at its newest change. Where
+    a server does not sort, or too much changed in one second for that, it is asked for all pages at once. Raises what
+    ``EhrClient.search`` raises.
+    """
+    whole, since = False, since.replace(microsecond=0)
+    while True:
+        parameters = {"_lastUpdated": f"ge{format_instant(since)}", "_sort": "_lastUpdated", "_count": str(PAGE)}
+        found = client.search(type_, parameters, most_pages=None if whole else _PAGES)
+        yield found
+        if whole or len(found) < PAGE:
+            return
+        times = [moment for one in found if (moment := envelope(one).last_updated) is not None]
+        in_order = len(times) == len(found) and times == sorted(times)
+        newest = times[-1].replace(microsecond=0) if times else since
+        whole = not in_order or newest <= since
+        since = since if whole else newest

@@ -1,0 +1,104 @@
+"""How far each source has been polled: one row a source and resource type, held by one poller at a time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from afterdose.core.reasons import Outcome
+from afterdose.store.engine import Database
+from afterdose.store.schema import outcomes, sweeps
+
+_c = sweeps.c
+_SETTLED = (Outcome.UNRELATED.value, Outcome.WITHDRAWN.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The right to poll one resource type of one source. ``watermark``: up to which change it is known, None at first.
+
+    The watermark is the source's own time.
+    """
+
+    source: str
+    resource_type: str
+    owner: str
+    watermark: datetime | None
+
+
+class Sweeps:
+    """Leases and watermarks. A poller that lost its lease has done no harm: what it found is stored once."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def begin(
+        self, source: str, resource_type: str, *, owner: str, interval: timedelta, lease: timedelta
+    ) -> Sweep | None:
+        """Take the poll that is due; None where none is due, or somebody else has it."""
+        now = self._clock()
+        own = sa.and_(_c.source == source, _c.resource_type == resource_type)
+        free = sa.and_(
+            own,
+            sa.or_(_c.tried_at.is_(None), _c.tried_at <= now - interval),
+            sa.or_(_c.lease_until.is_(None), _c.lease_until <= now),
+        )
+        with self._database.reading() as connection:
+            known = connection.execute(sa.select(_c.source).where(own)).first() is not None
+            if known and connection.execute(sa.select(_c.source).where(free)).first() is None:
+                return None
+        with self._database.writing() as connection:
+            insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+            connection.execute(
+                insert(sweeps).values(source=source, resource_type=resource_type).on_conflict_do_nothing()
+            )
+            taken = connection.execute(
+                sa.update(sweeps)
+                .where(free)
+                .values(tried_at=now, lease_owner=owner, lease_until=now + lease)
+                .returning(_c.watermark)
+            ).first()
+        return Sweep(source, resource_type, owner, taken.watermark) if taken is not None else None
+
+    def keep(self, sweep: Sweep, watermark: datetime, *, lease: timedelta) -> bool:
+        """Remember how far it came, and hold it for another ``lease``; False where somebody else has it now."""
+        return self._update(sweep, watermark=watermark, lease_until=self._clock() + lease)
+
+    def finish(self, sweep: Sweep, watermark: datetime) -> bool:
+        """Give it back as done; False where somebody else has it now."""
+        freed: dict[str, object] = {"lease_owner": None, "lease_until": None}
+        return self._update(sweep, watermark=watermark, polled_at=self._clock(), **freed)
+
+    def release(self, sweep: Sweep) -> None:
+        """Give it back as failed; what was remembered stays."""
+        self._update(sweep, lease_owner=None, lease_until=None)
+
+    def polled(self) -> dict[str, datetime | None]:
+        """Source -> since when everything of it is known; None where something was never polled successfully."""
+        found: dict[str, datetime | None] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(sa.select(_c.source, _c.polled_at).order_by(_c.source)):
+                before = found.get(row.source, row.polled_at)
+                found[row.source] = min(before, row.polled_at) if before and row.polled_at else None
+        return found
+
+    def tracked(self, source: str, *, heard_since: datetime) -> list[str]:
+        """Ids of the administrations of a source that may still be corrected to some effect, in their order.
+
+        Those whose window is still open, and those without one about which was last decided after ``heard_since``.
+        """
+        o = outcomes.c
+        closes = o.details["window"]["closes"].as_string()
+        now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+        open_ = sa.or_(closes >= now, sa.and_(closes.is_(None), o.updated_at >= heard_since))
+        chosen = sa.select(o.resource_id).where(o.source == source, o.outcome.not_in(_SETTLED), open_).distinct()
+        with self._database.reading() as connection:
+            return list(connection.execute(chosen.order_by(o.resource_id)).scalars())
+
+    def _update(self, sweep: Sweep, **values: object) -> bool:
+        own = sa.and_(_c.source == sweep.source, _c.resource_type == sweep.resource_type, _c.lease_owner == sweep.owner)
+        with self._database.writing() as connection:
+            return connection.execute(sa.update(sweeps).where(own).values(**values)).rowcount == 1
