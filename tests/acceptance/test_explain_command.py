@@ -66,8 +66,7 @@ class Site:
         """Decide on the doses and write down what came of it, as if the EHR had taken everything."""
         claim, care = self.claim(), decide(a_snapshot(*doses), NOW)
         rows = outcome_rows(care, target="ehr", patient="pat-1", refused=refused)
-        self.store.outcomes.replace(claim, rows, care.memberships)
-        self.store.reviews.sync(claim, care.reviews)
+        self.store.outcomes.replace(claim, rows, care.memberships, care.reviews)
         written = [(one.key, "Appointment", "proposed") for one in care.appointments]
         written += [(one.key, "CarePlan", "draft") for one in care.plans]
         ledger = [

@@ -1,7 +1,7 @@
 """What we intend to have, and have, in the EHR."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -48,15 +48,16 @@ class Ledger:
 
 
 def _columns(row: LedgerRow) -> dict[str, object]:
-    columns = asdict(row)
-    del columns["key"]
-    return columns | {
+    return {name: getattr(row, name) for name in _PLAIN} | {
         "kind": row.key.kind.value,
         "subject": row.key.subject,
         "generation": row.key.generation,
         "standing": row.standing.value,
         "elements": dict(row.elements),
     }
+
+
+_PLAIN = tuple(name for name in LedgerRow.__dataclass_fields__ if name not in ("key", "standing", "elements"))
 
 
 def _row(row: Mapping[Any, Any]) -> LedgerRow:

@@ -6,12 +6,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from afterdose.core.care import Membership
+from afterdose.core.care import Membership, ReviewItem
 from afterdose.core.dose import DoseKey
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence, check_owner
+from afterdose.store.reviews import sync
 from afterdose.store.rows import Claim, OutcomeRow
 from afterdose.store.schema import facts, memberships, outcomes, patient_key
 from afterdose.store.upsert import upsert
@@ -25,9 +26,16 @@ class Outcomes:
         self._clock = clock
 
     def replace(
-        self, claim: Claim, rows: Sequence[OutcomeRow], members: Mapping[DoseKey, Membership] | None = None
+        self,
+        claim: Claim,
+        rows: Sequence[OutcomeRow],
+        members: Mapping[DoseKey, Membership] | None = None,
+        questions: Sequence[ReviewItem] = (),
     ) -> None:
-        """Store all outcomes of the claimed patient, and the memberships that the decision gave. Raises LeaseLost."""
+        """Store what was decided about the claimed patient, all of it in one transaction. Raises LeaseLost.
+
+        All outcomes, the memberships that the decision gave, and all questions that persons are asked (``reviews``).
+        """
         for row in rows:
             check_owner(claim, row.target, row.patient)
         owner: dict[str, object] = {"target": claim.target, "patient": claim.patient}
@@ -49,6 +57,7 @@ class Outcomes:
                     for key, member in (members or {}).items()
                 ],
             )
+            sync(connection, claim, questions, now)
 
     def memberships(self, target: str, patient: str) -> dict[DoseKey, Membership]:
         """Dose session and course of every administration that was ever assigned to one for this patient."""

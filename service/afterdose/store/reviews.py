@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from afterdose.core.care import ReviewItem
 from afterdose.core.dose import DoseKey
 from afterdose.core.reasons import Reason
 from afterdose.store.engine import Database
-from afterdose.store.leases import check_fence
 from afterdose.store.rows import Claim, ReviewRow
 from afterdose.store.schema import reviews
 
@@ -23,27 +23,6 @@ class Reviews:
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
-
-    def sync(self, claim: Claim, items: Sequence[ReviewItem]) -> None:
-        """Open what is new, bring up to date what is open, close what is not wanted any more. Raises LeaseLost.
-
-        What a person resolved stays resolved while the same administrations are asked about for the same reasons.
-        """
-        now = self._clock()
-        mine = sa.select(reviews).where(_c.target == claim.target, _c.patient == claim.patient).order_by(_c.id)
-        with self._database.writing() as connection:
-            check_fence(connection, claim)
-            newest = {row.founder: row for row in map(_row, connection.execute(mine).mappings())}
-            for item in items:
-                row = newest.pop(item.founder, None)
-                if row is not None and row.closed_at is None:
-                    connection.execute(sa.update(reviews).where(_c.id == row.id).values(_question(item)))
-                elif row is None or row.closed_by is None or _asks_more(item, row):
-                    owner = {"target": claim.target, "patient": claim.patient, "opened_at": now}
-                    founder = {"source": item.founder.source, "resource_id": item.founder.id}
-                    connection.execute(sa.insert(reviews).values(owner | founder | _question(item)))
-            unwanted = [row.id for row in newest.values() if row.closed_at is None]
-            connection.execute(sa.update(reviews).where(_c.id.in_(unwanted)).values(closed_at=now))
 
     def ask(self, target: str, patient: str, item: ReviewItem) -> None:
         """Open a question beside the work for the patient, unless its founder has one open.
@@ -78,6 +57,27 @@ class Reviews:
         with self._database.reading() as connection:
             row = connection.execute(chosen).mappings().first()
         return _row(row) if row is not None else None
+
+
+def sync(connection: Connection, claim: Claim, items: Sequence[ReviewItem], now: datetime) -> None:
+    """Open what is new, bring up to date what is open, close what is not wanted any more, in the caller's transaction.
+
+    What a person resolved stays resolved while the same administrations are asked about for the same reasons.
+    """
+    mine = sa.select(reviews).where(_c.target == claim.target, _c.patient == claim.patient).order_by(_c.id)
+    newest = {row.founder: row for row in map(_row, connection.execute(mine).mappings())}
+    for item in items:
+        row = newest.pop(item.founder, None)
+        if row is not None and row.closed_at is None:
+            if (item.administrations, item.reasons, item.due) != (row.administrations, row.reasons, row.due):
+                connection.execute(sa.update(reviews).where(_c.id == row.id).values(_question(item)))
+        elif row is None or row.closed_by is None or _asks_more(item, row):
+            owner = {"target": claim.target, "patient": claim.patient, "opened_at": now}
+            founder = {"source": item.founder.source, "resource_id": item.founder.id}
+            connection.execute(sa.insert(reviews).values(owner | founder | _question(item)))
+    unwanted = [row.id for row in newest.values() if row.closed_at is None]
+    if unwanted:
+        connection.execute(sa.update(reviews).where(_c.id.in_(unwanted)).values(closed_at=now))
 
 
 def _asks_more(item: ReviewItem, row: ReviewRow) -> bool:

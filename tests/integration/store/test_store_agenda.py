@@ -67,7 +67,6 @@ def test_a_zombie_can_neither_renew_nor_finish_nor_write(store: Store, clock) ->
         lambda: store.agenda.park(zombie, "exhausted"),
         lambda: store.ledger.record(zombie, [row]),
         lambda: store.outcomes.replace(zombie, []),
-        lambda: store.reviews.sync(zombie, []),
         lambda: store.facts.record_read(zombie, arrival(via="read")),
     ):
         with pytest.raises(LeaseLost):

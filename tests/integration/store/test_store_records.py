@@ -117,8 +117,8 @@ def test_a_reading_replaces_the_one_before(store: Store, clock, claimed: Claim) 
 
 
 def test_a_review_opens_changes_and_closes_with_the_decision(store: Store, clock, claimed: Claim) -> None:
-    store.reviews.sync(claimed, [QUESTION])
-    store.reviews.sync(claimed, [replace(QUESTION, due=clock.now, reasons=(Reason.ROUTE_UNKNOWN,))])
+    store.outcomes.replace(claimed, [], questions=[QUESTION])
+    store.outcomes.replace(claimed, [], questions=[replace(QUESTION, due=clock.now, reasons=(Reason.ROUTE_UNKNOWN,))])
     [row] = store.reviews.open(10)
     assert (row.founder, row.administrations, row.reasons, row.due) == (
         DOSE,
@@ -126,7 +126,7 @@ def test_a_review_opens_changes_and_closes_with_the_decision(store: Store, clock
         (Reason.ROUTE_UNKNOWN,),
         clock.now,
     )
-    store.reviews.sync(claimed, [])
+    store.outcomes.replace(claimed, [], questions=[])
     assert store.reviews.open(10) == []
     closed = store.reviews.find("ehr", "dose-1")
     assert closed is not None
@@ -135,25 +135,27 @@ def test_a_review_opens_changes_and_closes_with_the_decision(store: Store, clock
 
 def test_a_review_that_is_wanted_again_opens_again(store: Store, claimed: Claim) -> None:
     for items in ([QUESTION], [], [QUESTION]):
-        store.reviews.sync(claimed, items)
+        store.outcomes.replace(claimed, [], questions=items)
     assert len(store.reviews.open(10)) == 1
 
 
 def test_what_a_person_resolved_stays_resolved_until_more_is_asked(store: Store, claimed: Claim) -> None:
-    store.reviews.sync(claimed, [QUESTION])
+    store.outcomes.replace(claimed, [], questions=[QUESTION])
     [row] = store.reviews.open(10)
     assert store.reviews.resolve(row.id, "nurse")
     assert not store.reviews.resolve(row.id, "nurse")
-    store.reviews.sync(claimed, [QUESTION])
+    store.outcomes.replace(claimed, [], questions=[QUESTION])
     assert store.reviews.open(10) == []
-    store.reviews.sync(claimed, [replace(QUESTION, reasons=(Reason.DOSE_MISSING, Reason.ROUTE_UNKNOWN))])
+    store.outcomes.replace(
+        claimed, [], questions=[replace(QUESTION, reasons=(Reason.DOSE_MISSING, Reason.ROUTE_UNKNOWN))]
+    )
     assert len(store.reviews.open(10)) == 1
 
 
 def test_the_most_urgent_review_comes_first(store: Store, clock, claimed: Claim) -> None:
     dues = {"none": None, "late": clock.now + timedelta(hours=2), "soon": clock.now + timedelta(hours=1)}
     items = [replace(QUESTION, founder=DoseKey("ehr", name), due=due) for name, due in dues.items()]
-    store.reviews.sync(claimed, items)
+    store.outcomes.replace(claimed, [], questions=items)
     assert [row.founder.id for row in store.reviews.open(10)] == ["soon", "late", "none"]
     assert len(store.reviews.open(1)) == 1
 
