@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
+from afterdose.content.content import load_content
 from afterdose.content.locate import bundled
-from afterdose.content.schemas import read_json
 from afterdose.fhir import conform
-from afterdose.fhir.profile_rules import profile_rules
 from fhir_inputs import (
     ALCOHOL,
     DEPRESSION,
@@ -28,7 +27,7 @@ from fhir_inputs import (
     spray,
 )
 
-_PROFILES = [profile_rules(read_json(file)) for file in (bundled() / "profiles").glob("StructureDefinition-*.json")]
+_PROFILES = load_content().profiles
 
 MONDAYS_AND_THURSDAYS = [f"2026-01-{day:02}" for day in (5, 8, 12, 15, 19, 22, 26, 29)]
 THEN_MONDAYS = ["2026-02-02", "2026-02-09", "2026-02-16", "2026-02-23", "2026-03-02", "2026-03-16"]
@@ -40,7 +39,7 @@ def planned(*arguments: str, text: str | None = None) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     for resource in document["resources"]:
-        assert conform.problems(resource, profiles={one.url: one for one in _PROFILES}) == ()
+        assert conform.problems(resource, profiles=_PROFILES) == ()
     return document
 
 

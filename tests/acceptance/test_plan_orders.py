@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from afterdose.content.content import load_content
 from afterdose.content.locate import bundled
-from afterdose.content.schemas import read_json
 from afterdose.fhir import conform
-from afterdose.fhir.profile_rules import profile_rules
 from fhir_inputs import DEPRESSION, KETAMINE, a_file, at, infusion, local, run, spray
 
 MARKS = "https://afterdose.org/fhir/CodeSystem/afterdose-mark"
-_PROFILES = [profile_rules(read_json(file)) for file in (bundled() / "profiles").glob("StructureDefinition-*.json")]
+_PROFILES = load_content().profiles
 
 Resource = dict[str, Any]
 
@@ -22,7 +21,7 @@ def planned(*arguments: str) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     document: dict[str, Any] = json.loads(result.stdout)
     for resource in document["resources"]:
-        assert conform.problems(resource, profiles={one.url: one for one in _PROFILES}) == ()
+        assert conform.problems(resource, profiles=_PROFILES) == ()
     return document
 
 

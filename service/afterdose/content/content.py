@@ -20,12 +20,14 @@ from afterdose.core.dose import Family
 from afterdose.core.errors import BadContent
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Reason
-from afterdose.fhir.profile_rules import ProfileRules, profile_rules
+from afterdose.fhir.profile_rules import ProfileRules, codes_of, profile_rules
 from afterdose.fhir.r4 import Canonicals
 from afterdose.fhir.rungs import EhrFacts
 from afterdose.fhir.words import PlanWords
 
 _PROFILES = ("integration-careplan", "integration-appointment", "plasticity-window")
+_BOUND = "anchor-basis"
+"""The ValueSet that a code in our profiles is bound to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +113,17 @@ def _base(code_system: str) -> str:
 
 
 def _profiles(overlay: Path | None) -> dict[str, ProfileRules]:
+    path, value_set = _profile(f"ValueSet-{_BOUND}", overlay)
+    _, code_system = _profile(f"CodeSystem-{_BOUND}", overlay)
+    try:
+        codes = {str(value_set["url"]): codes_of(value_set, code_system)}
+    except (ValueError, KeyError, TypeError) as wrong:
+        raise BadContent(f"{path}: is not the ValueSet of all codes of its CodeSystem") from wrong
     rules = {}
     for name in _PROFILES:
         path, definition = _profile(f"StructureDefinition-{name}", overlay)
         try:
-            one = profile_rules(definition)
+            one = profile_rules(definition, codes)
         except (ValueError, KeyError, TypeError) as wrong:
             raise BadContent(f"{path}: is no profile that the conformance check understands") from wrong
         rules[one.url] = one

@@ -1,8 +1,8 @@
 """The rules of a profile as data, read from its StructureDefinition, and the check against them.
 
 Only what our own profiles use is read from a differential: min, max, fixed[x] of strings, maxLength, the types
-of a choice, extension slices by url, and the named constraints that ``_CONSTRAINTS`` knows. Everything else in
-a differential is documentation.
+of a choice, required bindings of codes, extension slices by url, and the named constraints that ``_CONSTRAINTS``
+knows. Everything else in a differential is documentation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +25,7 @@ class ElementRule:
     """What a profile asks of one element, wherever its parent exists. ``fixed`` None: any value.
 
     ``members``: the names that a choice may have under this profile (``valueCode``), None where R4's own hold.
+    ``codes``: what a code may be, None: any.
     """
 
     steps: tuple[Step, ...]
@@ -34,6 +35,7 @@ class ElementRule:
     fixed: str | None = None
     longest: int | None = None
     members: frozenset[str] | None = None
+    codes: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,18 @@ class ProfileRules:
     constraints: tuple[tuple[str, str], ...] = ()
 
 
-def profile_rules(definition: Mapping[str, Any]) -> ProfileRules:
-    """The rules of a StructureDefinition's differential.
+def codes_of(value_set: Mapping[str, Any], code_system: Mapping[str, Any]) -> frozenset[str]:
+    """The codes of a ValueSet that is the whole of a CodeSystem. Raises KeyError or ValueError where it is not."""
+    if value_set["compose"] != {"include": [{"system": code_system["url"]}]}:
+        raise ValueError(f"{value_set['url']}: is not the whole of {code_system['url']}")
+    return frozenset(_concepts(code_system["concept"]))
 
-    Raises KeyError or ValueError where the definition lacks what a profile must have or names a constraint
-    of ours (``afd-``) that no code checks.
+
+def profile_rules(definition: Mapping[str, Any], codes: Mapping[str, frozenset[str]]) -> ProfileRules:
+    """The rules of a StructureDefinition's differential. ``codes``: those of ValueSets, by canonical URL.
+
+    Raises KeyError or ValueError where the definition lacks what a profile must have, is bound to a ValueSet that
+    is not among ``codes``, or names a constraint of ours (``afd-``) that no code checks.
     """
     elements: Sequence[Mapping[str, Any]] = definition["differential"]["element"]
     url, kind = str(definition["url"]), str(definition["type"])
@@ -78,6 +87,7 @@ def profile_rules(definition: Mapping[str, Any]) -> ProfileRules:
                 fixed=fixed,
                 longest=element.get("maxLength"),
                 members=_members(identity, element),
+                codes=_bound(element, codes),
             )
         )
     return ProfileRules(url=url, type=kind, elements=tuple(rules), constraints=tuple(constraints))
@@ -97,6 +107,8 @@ def check_profile(root: Mapping[str, object], path: str, rules: ProfileRules, fo
             for where, value in values:
                 if rule.fixed is not None and value != rule.fixed:
                     found.add("value", where, f"{rule.label}: must be the value that the profile fixes")
+                if rule.codes is not None and isinstance(value, str) and value not in rule.codes:
+                    found.add("code-invalid", where, f"{rule.label}: must be one of the codes of its ValueSet")
                 if rule.members is not None and where.rpartition(".")[2] not in rule.members:
                     found.add("structure", where, f"{rule.label}: the profile allows another type")
                 if rule.longest is not None and isinstance(value, str) and len(value) > rule.longest:
@@ -125,6 +137,16 @@ def _members(identity: str, element: Mapping[str, Any]) -> frozenset[str] | None
     if not name.endswith("[x]") or not kinds:
         return None
     return frozenset(f"{name.removesuffix('[x]')}{kind[0].upper()}{kind[1:]}" for kind in kinds)
+
+
+def _bound(element: Mapping[str, Any], codes: Mapping[str, frozenset[str]]) -> frozenset[str] | None:
+    binding: Mapping[str, Any] = element.get("binding", {})
+    return codes[str(binding["valueSet"])] if binding.get("strength") == "required" else None
+
+
+def _concepts(concepts: Sequence[Mapping[str, Any]]) -> list[str]:
+    nested = [code for one in concepts for code in _concepts(one.get("concept", ()))]
+    return [*(str(one["code"]) for one in concepts), *nested]
 
 
 def _steps(identity: str, slices: Mapping[str, str]) -> tuple[Step, ...]:

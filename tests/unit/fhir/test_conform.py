@@ -11,17 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from afterdose.content.content import load_content
 from afterdose.fhir import conform, strict_json
 from afterdose.fhir.findings import MOST
-from afterdose.fhir.profile_rules import ProfileRules, profile_rules
+from afterdose.fhir.profile_rules import ProfileRules, codes_of, profile_rules
 from afterdose.fhir.validate import validate_text
 
 ROOT = Path(__file__).parents[3]
-PROFILES: Mapping[str, ProfileRules] = {
-    rules.url: rules
-    for path in sorted((ROOT / "profiles").glob("StructureDefinition-*.json"))
-    for rules in [profile_rules(json.loads(path.read_bytes()))]
-}
+PROFILES: Mapping[str, ProfileRules] = load_content().profiles
 BASE = "https://afterdose.org/fhir/StructureDefinition"
 Resource = dict[str, Any]
 GONE = object()
@@ -677,6 +674,13 @@ BROKEN: dict[str, Row] = {
         "value",
         "Appointment.reasonCode[0].text",
     ),
+    "profile: an anchor basis of another kind": (
+        appointment,
+        "extension.1.extension.1.valueCode",
+        "guessed",
+        "code-invalid",
+        "Appointment.extension[1].extension[1].valueCode",
+    ),
     "profile: no requested period": (appointment, "requestedPeriod", GONE, "invariant", "Appointment"),
     "profile: an answer in a proposal": (
         appointment,
@@ -904,7 +908,24 @@ def test_a_profile_with_a_constraint_that_nobody_checks_is_refused() -> None:
     definition["differential"]["element"][0]["constraint"] = [{"key": "afd-99", "human": "x"}]
 
     with pytest.raises(ValueError, match="afd-99"):
-        profile_rules(definition)
+        profile_rules(definition, {})
+
+
+def test_a_profile_that_is_bound_to_codes_that_nobody_knows_is_refused() -> None:
+    definition = json.loads((ROOT / "profiles" / "StructureDefinition-plasticity-window.json").read_bytes())
+
+    with pytest.raises(KeyError, match="anchor-basis"):
+        profile_rules(definition, {})
+
+
+def test_a_value_set_that_is_not_the_whole_of_its_code_system_is_refused() -> None:
+    system = {"url": "http://example.org/system", "concept": [{"code": "a", "concept": [{"code": "b"}]}]}
+    whole = {"url": "http://example.org/set", "compose": {"include": [{"system": "http://example.org/system"}]}}
+    part = whole | {"compose": {"include": [{"system": "http://example.org/system", "concept": [{"code": "a"}]}]}}
+
+    assert codes_of(whole, system) == {"a", "b"}
+    with pytest.raises(ValueError, match="not the whole"):
+        codes_of(part, system)
 
 
 def test_a_hostile_resource_is_given_up_early() -> None:
