@@ -233,7 +233,7 @@ def test_a_worker_that_was_frozen_longer_than_its_lease_writes_nothing_more(
     moment: tuple[str, str], ehr: SandboxEHR, tmp_path: Path
 ) -> None:
     patient = admitted(ehr)[0]
-    service = RunningService(tmp_path, ehr.base_url, lease="2s", deadline="1500ms", threads=1)
+    service = RunningService(tmp_path, ehr.base_url, lease="2s", deadline="1200ms", threads=1)
     subprocess.run(
         [sys.executable, "-m", "afterdose", "migrate", "--config", str(service.config)], check=True, capture_output=True
     )

@@ -85,14 +85,20 @@ class Worker:
         if claim is None:
             return False
         try:
-            if claim.broken_off >= _MAX_BROKEN_OFF:
-                self._park(claim, "poison", "broken-off")
-                return True
+            self._work(claim)
+        except LeaseLost:
+            log.info("lease_lost", attempts=claim.attempts)
+        return True
+
+    def _work(self, claim: Claim) -> None:
+        """Work on a claimed patient and give it back, whatever comes of it. Raises StoreError."""
+        if claim.broken_off >= _MAX_BROKEN_OFF:
+            self._park(claim, "poison", "broken-off")
+            return
+        try:
             with reading(self._store.audit, claim):
                 done = self._reconciler.reconcile(claim, self._holder(claim))
             self._store.agenda.finish(claim, done.next_due_at, "time")
-        except LeaseLost:
-            log.info("lease_lost", attempts=claim.attempts)
         except LeftAlone:
             self._store.agenda.leave(claim)
         except (EhrUnavailable, EhrConflict) as error:
@@ -106,7 +112,6 @@ class Worker:
             raise
         except Exception as error:  # noqa: BLE001 - one patient's bug must not stop the others
             self._fail(claim, error)
-        return True
 
     def _holder(self, claim: Claim) -> Callable[[], None]:
         """Renews the lease once a third of it has passed; the rest outlasts the deadline of one call."""
