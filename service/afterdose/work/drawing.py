@@ -239,9 +239,9 @@ def _bands(band: Band, line: _Line, middle: float) -> Iterator[str]:
     yield from part(band.opens, declines, _FULL, "full")
     if (whole := band.would_close - declines) > timedelta():
         left, right = max(declines, line.start), min(band.closes, line.end)
-        halves = [_BAND / 2 - (_BAND - _TIP) / 2 * ((moment - declines) / whole) for moment in (left, right)]
+        high, low = (_BAND / 2 - (_BAND - _TIP) / 2 * ((moment - declines) / whole) for moment in (left, right))
         if right > left:
-            yield _taper(line.x(left), line.x(right), *halves, middle)
+            yield _taper(line.x(left), line.x(right), high, low, middle)
     yield from part(max(band.closes, band.opens), band.would_close, "url(#cut)", "cut")
 
 
