@@ -8,6 +8,7 @@ from afterdose.core.errors import AfterdoseError
 
 _COMMANDS = {
     "audit": "audit",
+    "backfill": "backfill",
     "backup": "copies",
     "check": "check",
     "demo": "demo",
