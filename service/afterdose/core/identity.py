@@ -4,6 +4,7 @@ Minted once from the founding administration's source name and id, then kept wit
 Patient, URL, time and protocol are never in a key: they may all change while the care stays the same.
 """
 
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 from afterdose.core.care import ArtifactKey
@@ -32,6 +33,7 @@ def planned_dose_id(order: DoseKey, number: int) -> UUID:
     return uuid5(_NAMESPACE, f"planned-dose|{order.source}|{order.id}|{number}")
 
 
+@lru_cache(maxsize=8192)
 def artifact_id(key: ArtifactKey) -> UUID:
     """The value of the identifier that an artifact carries in the EHR."""
     return uuid5(_NAMESPACE, f"{key.kind}|{key.subject}|{key.generation}")

@@ -1,6 +1,6 @@
 """What earlier decisions left in the EHR, asked by subject: which generation counts, whose it is now."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from afterdose.core.care import ArtifactKey, ArtifactKind, Known, KnownArtifact, Standing
@@ -14,11 +14,16 @@ class Standings:
     """The ledger of one patient as the rules ask it."""
 
     known: Known
+    _newest: dict[tuple[ArtifactKind, UUID], KnownArtifact] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find the highest generation of every artifact, once for all questions."""
+        rows = sorted(self.known.artifacts.values(), key=lambda row: row.key.generation)
+        object.__setattr__(self, "_newest", {(row.key.kind, row.key.subject): row for row in rows})
 
     def latest(self, kind: ArtifactKind, subject: UUID) -> KnownArtifact | None:
         """The artifact of the highest generation, None when there never was one."""
-        found = [row for key, row in self.known.artifacts.items() if (key.kind, key.subject) == (kind, subject)]
-        return max(found, key=lambda row: row.key.generation, default=None)
+        return self._newest.get((kind, subject))
 
     def key(self, kind: ArtifactKind, subject: UUID) -> ArtifactKey:
         """The key under which to have it: a new generation after our own withdrawal, else the same."""

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from typing import Never
 
 from afterdose.core.errors import BadInput, Problem
@@ -115,7 +116,12 @@ def format_local(moment: datetime, zone: tzinfo) -> str:
     """
     if moment.utcoffset() is None:
         raise ValueError("a local time can only be made from an aware datetime")
-    local = moment.astimezone(zone)
+    return _local(moment.astimezone(UTC), zone)
+
+
+@lru_cache(maxsize=8192)
+def _local(instant: datetime, zone: tzinfo) -> str:
+    local = instant.astimezone(zone)
     name = local.tzname() or ""
     return (
         f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} {local.year:04d} "
