@@ -32,7 +32,7 @@ class Latest:
 
 @dataclass(frozen=True, slots=True)
 class NewFact:
-    """An arrival to store, with its hash and its patient (a delete has that of the fact before it)."""
+    """An arrival to store, with its hash and its patient (a delete and a hint have that of the fact before them)."""
 
     arrival: Arrival
     content_hash: str
@@ -63,7 +63,8 @@ class Plan:
 def plan(arrivals: Iterable[Arrival], latest: Mapping[Resource, Latest]) -> Plan:
     """Decide which arrivals are new facts. An arrival repeats only the latest fact of its id: A, B, A is three.
 
-    A re-read is authoritative, so it is stored once even where it equals what was pushed. Everyone whom any version
+    A re-read is authoritative, so it is stored once even where it equals what was pushed. A hint never repeats another:
+    the resource may have changed since, and may be being read right now. Everyone whom any version
     of a new fact's resource named is due.
     """
     known = dict(latest)
@@ -93,14 +94,14 @@ def _repeats(arrival: Arrival, content_hash: str, latest: Latest) -> bool:
     return (
         arrival.version == latest.version
         and content_hash == latest.content_hash
-        and arrival.interaction == latest.interaction
+        and arrival.interaction == latest.interaction != "hint"
         and (arrival.via != "read" or latest.via == "read")
     )
 
 
 def _after(arrival: Arrival, content_hash: str, before: Latest | None, place: int) -> Latest:
     patient = arrival.patient
-    if before is not None and patient is None and arrival.interaction == "delete":
+    if before is not None and patient is None and arrival.interaction != "upsert":
         patient = before.patient
     concerned = concerned_by(resource_of(arrival), [(arrival.target, patient)]) | (
         before.concerned if before else set()

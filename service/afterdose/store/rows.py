@@ -12,7 +12,8 @@ from afterdose.core.errors import Problem
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.fhir.administration import TYPE as ADMINISTRATION
 
-Interaction = Literal["upsert", "delete"]
+Interaction = Literal["upsert", "delete", "hint"]
+"""What the sender says: this is the resource now, it is there no more, or that something became of it."""
 Via = Literal["push", "poll", "read"]
 """How it came: sent to us, found by the sweep, or an authoritative re-read by the worker."""
 
@@ -22,7 +23,7 @@ class Arrival:
     """One received version of a resource (or its deletion), not stored yet; of a dose where nothing else is said.
 
     ``target``: the EHR in which ``patient`` is a Patient id; ``patient`` is None where the subject could not be
-    resolved, and for a delete that names none. ``raw``: the bytes as received, empty for a delete.
+    resolved, and for a delete or a hint that names none. ``raw``: the bytes as received, empty for those two.
     """
 
     source: str
@@ -46,7 +47,7 @@ class Arrival:
 class Fact(Arrival):
     """An arrival as stored. ``seq`` rises in the order of receipt; ``content_hash`` is the SHA-256 of ``raw``.
 
-    A delete that names no patient carries the patient of the fact before it.
+    A delete or a hint that names no patient carries the patient of the fact before it.
     """
 
     seq: int

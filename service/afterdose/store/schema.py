@@ -84,7 +84,7 @@ facts = sa.Table(
     sa.Column("resource_id", sa.Text, nullable=False),
     sa.Column("target", sa.Text, nullable=False),
     sa.Column("patient", sa.Text, comment="Patient id in the target; NULL where the subject could not be resolved"),
-    sa.Column("interaction", sa.Text, nullable=False, comment="upsert, delete"),
+    sa.Column("interaction", sa.Text, nullable=False, comment="upsert, delete, hint"),
     sa.Column("via", sa.Text, nullable=False, comment="push, poll, read (an authoritative re-read)"),
     sa.Column("version", sa.Text, comment="meta.versionId"),
     sa.Column("last_updated", Instant, comment="meta.lastUpdated"),

@@ -92,7 +92,7 @@ def current_source() -> SourceSettings:
 def current_origin() -> Origin:
     """The same, as intake sees it."""
     source = current_source()
-    return Origin(source.name, source.target, source.base_url)
+    return Origin(source.name, source.target, source.base_url, source.readable)
 
 
 def close_by_default(app: Flask, guards: Mapping[str, Guard]) -> None:

@@ -2,11 +2,13 @@
 
 A notification is only a hint: where the source can be read, the current version of a dose is read
 by id before anything is decided on a hint that is newer than the last read. What was read is kept
-with its time and serves until a newer hint arrives. A failed read never withdraws anything.
+with its time and serves until a newer hint arrives. A failed read never withdraws anything. Of a
+dose that was only ever named (``hint``) nothing is known before that read: not even whose it is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from afterdose.core.dose import Context, Dose, DoseKey, Order, PlannedDose
 from afterdose.core.errors import EhrGone, EhrRefused
@@ -107,16 +109,24 @@ class Gatherer:
         problems: list[Reason] = []
         facts: Sequence[Fact] = [fact for fact in history if not is_finding(fact)]
         readable = source.client is not None and not is_translated(key.id)
-        if source.client is not None and readable and facts[-1].via != "read" and self._concerns_us(case, facts):
+        hinted = any(fact.interaction == "hint" for fact in takewhile(_is_unread, reversed(facts)))
+        wanted = _is_unread(facts[-1]) and (hinted or self._concerns_us(case, facts))
+        if source.client is not None and readable and wanted:
             try:
                 facts = self._read_again(case, key, source.client, facts)
             except EhrRefused:
+                if not _whole_or_gone(facts):
+                    raise
                 problems.append(Reason.SOURCE_UNREADABLE)
+        facts = _whole_or_gone(facts)
+        if not facts:
+            raise EhrRefused("a dose that was only named can be read no more", code="not-supported")
         versions = [_version(fact) for fact in facts]
         counts = facts[_place(newest(versions), versions)]
         named = {fact.patient for fact in (*history, *facts) if fact.patient is not None}
         if is_tie(versions):
             problems.append(Reason.VERSIONS_TIE)
+        found = None
         shown = counts if counts.interaction == "upsert" else _last_whole(facts)
         if shown is None:
             resource: Resource = {"status": "entered-in-error"}
@@ -128,8 +138,8 @@ class Gatherer:
                 if found not in named:
                     self._store.facts.record_read(case.claim, finding(shown, found))
                     named.add(found)
-                if is_nobody(case.claim):
-                    return None
+        if is_nobody(case.claim) and (found is not None or counts.patient is not None):
+            return None
         if len(named) > 1:
             problems.append(Reason.PATIENT_CHANGED)
         dose = self._decode(case, source, key, resource, facts)
@@ -172,7 +182,7 @@ class Gatherer:
     def _concerns_us(self, case: _Case, facts: Sequence[Fact]) -> bool:
         """Whether any version may be ketamine or esketamine; nothing else is ever read back."""
         for fact in facts:
-            if fact.interaction == "delete":
+            if fact.interaction != "upsert":
                 continue
             if may_be_ours(drug_of(case.resource(fact), Context(), self._codes)):
                 return True
@@ -183,14 +193,15 @@ class Gatherer:
 
         Gone for good (410), or not there (404) where an earlier read found it or a delete was announced: withdrawn.
         Not there although it was sent to us whole: senders pass on what their base URL does not serve; the sent
-        version counts.
+        version counts. What arrived while it was being read may be newer, so then it is read once more.
         """
         case.hold()
         try:
             found = client.read("MedicationAdministration", key.id)
         except EhrGone as gone:
             was_there = any(fact.via == "read" and fact.interaction == "upsert" for fact in facts)
-            if gone.status != 410 and not was_there and facts[-1].interaction == "upsert":
+            said = _whole_or_gone(facts)
+            if gone.status != 410 and not was_there and said and said[-1].interaction == "upsert":
                 return facts
             arrival = Arrival(
                 source=key.source,
@@ -213,8 +224,10 @@ class Gatherer:
                 raw=strict_json.dumps(found.resource),
             )
         receipt = self._store.facts.record_read(case.claim, arrival)
-        stored = self._store.facts.latest(key.source, key.id)
-        return [*facts, stored] if stored is not None and stored.seq == receipt.seq else facts
+        known = [fact for fact in self._store.facts.versions(key.source, key.id) if not is_finding(fact)]
+        if any(facts[-1].seq < fact.seq < receipt.seq for fact in known):
+            return self._read_again(case, key, client, known)
+        return known
 
 
 def _version(fact: Fact) -> Version:
@@ -228,6 +241,14 @@ def _version(fact: Fact) -> Version:
         content_hash=fact.content_hash,
         subject=fact.patient,
     )
+
+
+def _whole_or_gone(facts: Sequence[Fact]) -> list[Fact]:
+    return [fact for fact in facts if fact.interaction != "hint"]
+
+
+def _is_unread(fact: Fact) -> bool:
+    return fact.via != "read"
 
 
 def _place(version: Version, versions: Sequence[Version]) -> int:

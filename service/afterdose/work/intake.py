@@ -3,15 +3,16 @@
 Nothing here knows HTTP, the database or the clock, so whatever brings doses (a push, a poll, an interface engine) goes
 through the same door. The accepted shapes: one resource of the types that ``fhir.accepted`` names (doses, orders,
 visits, encounters, people), or a Bundle of any type that carries some (search results of a HAPI subscription,
-topic-based notifications of R4, R4B and R5, messages).
+topic-based notifications of R4, R4B and R5, messages). A notification may name a dose without carrying it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir import accepted, administration, references, strict_json
+from afterdose.fhir import accepted, administration, notification, references, strict_json
+from afterdose.fhir.notification import Notification
 from afterdose.store.rows import Arrival, Via
 
 BUNDLE_TYPES = frozenset(
@@ -33,11 +34,15 @@ _COVERING = frozenset({"MessageHeader", "OperationOutcome", "Parameters", "Subsc
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A source as intake sees it: its name, the EHR that its patients belong to, and the base of its references."""
+    """A source as intake sees it: its name, the EHR that its patients belong to, and the base of its references.
+
+    ``readable``: whether a dose that is only named can be read there.
+    """
 
     source: str
     target: str
     base_url: str
+    readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +60,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """All that one body held; ``bundle_type`` is None where a resource came alone."""
+    """All that one body held; ``bundle_type`` is None where a resource came alone.
+
+    ``hints``: of the doses that were named and not carried.
+    """
 
     bundle_type: str | None
     entries: tuple[Entry, ...]
+    hints: tuple[Arrival, ...] = ()
 
     @property
     def arrivals(self) -> list[Arrival]:
-        """What is to be stored, in the order of the body."""
-        return [entry.arrival for entry in self.entries if entry.arrival is not None]
+        """What is to be stored, in the order of the body, hints last."""
+        return [*(entry.arrival for entry in self.entries if entry.arrival is not None), *self.hints]
 
 
 def receive(
@@ -135,11 +144,90 @@ def _bundle(bundle: Mapping[str, object], origin: Origin, via: Via) -> Reception
     listed = bundle.get("entry", [])
     if not isinstance(listed, list):
         raise BadInput(Problem("structure", "Bundle.entry", "is not an array"))
-    entries = tuple(_entry(entry, f"Bundle.entry[{place}]", origin, via) for place, entry in enumerate(listed))
+    carried = {name for entry in listed for name in _carried(entry, origin)}
+    covers = [_cover(entry) for entry in listed]
+    named: dict[tuple[str, str], None] = {}
+    entries: list[Entry] = []
+    for place, (entry, cover) in enumerate(zip(listed, covers, strict=True)):
+        path = f"Bundle.entry[{place}]"
+        if cover is not None and not (carried and cover.is_empty):
+            about = [_named(focus, origin) for focus in cover.focuses if focus]
+            entries.append(_told(entry, cover, path, about, carried, origin))
+        elif any(covers) and (about := _only_named(entry, origin)):
+            entries.append(_told(entry, None, path, about, carried, origin))
+        else:
+            entries.append(_entry(entry, path, origin, via))
+            continue
+        if not entries[-1].refused:
+            named |= {name: None for name in about if name is not None and name[0] == administration.TYPE}
+    hints = tuple(_hint(origin, id_, via) for type_, id_ in named if (type_, id_) not in carried)
     refused = [entry for entry in entries if entry.refused]
-    if refused and not any(entry.arrival for entry in entries):
+    if refused and not hints and not any(entry.arrival for entry in entries):
         raise BadInput(*(problem for entry in refused for problem in entry.problems))
-    return Reception(type_, entries)
+    return Reception(type_, tuple(entries), hints)
+
+
+def _cover(entry: object) -> Notification | None:
+    return notification.read(entry.get("resource")) if isinstance(entry, Mapping) else None
+
+
+def _carried(entry: object, origin: Origin) -> Iterator[tuple[str, str]]:
+    """Type and id of what an entry carries, or says to be deleted."""
+    if not isinstance(entry, Mapping):
+        return
+    resource, request = entry.get("resource"), entry.get("request")
+    if isinstance(resource, Mapping) and resource.get("resourceType") in accepted.TYPES:
+        yield str(resource["resourceType"]), str(resource.get("id"))
+    elif isinstance(request, Mapping) and request.get("method") == "DELETE":
+        named = _named(request.get("url"), origin)
+        if named is not None:
+            yield named
+
+
+def _only_named(entry: object, origin: Origin) -> list[tuple[str, str] | None]:
+    """Type and id of what an entry of an id-only notification names; empty where it is no such entry."""
+    if not isinstance(entry, Mapping) or "resource" in entry:
+        return []
+    request = entry.get("request")
+    if isinstance(request, Mapping) and request.get("method") == "DELETE":
+        return []
+    named = _named(entry.get("fullUrl"), origin) or _named(_request(request)[1] if request else None, origin)
+    return [named] if named is not None else []
+
+
+def _told(
+    entry: object,
+    cover: Notification | None,
+    path: str,
+    about: Sequence[tuple[str, str] | None],
+    carried: Collection[tuple[str, str]],
+    origin: Origin,
+) -> Entry:
+    """What becomes of an entry that carries nothing itself: ``about`` is what it names, None for types not taken."""
+    if cover is not None and cover.is_empty:
+        problem = Problem("not-supported", path, "tells of events without naming any; ids or full resources are needed")
+        return Entry(problems=(problem,), refused=strict_json.dumps(entry))
+    missing = [name for name in about if name not in carried]
+    if not origin.readable and any(name is not None and name[0] == administration.TYPE for name in missing):
+        problem = Problem(
+            "not-supported", path, "names a dose, and this source cannot be read: full resources are needed"
+        )
+        return Entry(problems=(problem,), refused=strict_json.dumps(entry))
+    if any(name is None or name[0] != administration.TYPE for name in missing):
+        text = f"names what has to come as a full resource; only {administration.TYPE} is read by its id"
+        return Entry(problems=(Problem("not-supported", path, text),))
+    return Entry()
+
+
+def _hint(origin: Origin, resource_id: str, via: Via) -> Arrival:
+    return Arrival(
+        source=origin.source,
+        resource_id=resource_id,
+        target=origin.target,
+        patient=None,
+        interaction="hint",
+        via=via,
+    )
 
 
 def _entry(entry: object, path: str, origin: Origin, via: Via) -> Entry:
@@ -192,7 +280,7 @@ def _named(url: object, origin: Origin) -> tuple[str, str] | None:
         local = references.local_id(url, taken, origin.base_url)
         if local is not None:
             return taken, local
-    *_, type_, id_ = ["", "", *unquote(url).split("/")]
+    *_, type_, id_ = ["", "", *unquote(url).partition("/_history/")[0].split("/")]
     return (type_, id_) if type_ in accepted.TYPES and references.is_id(id_) else None
 
 
