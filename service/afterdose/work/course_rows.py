@@ -154,7 +154,8 @@ def _proposed(session: Session, words: Wording) -> str:
     said = [f"Session {_at(session, words)}"]
     if session.session_class is not None:
         said.append(_CLASSES[session.session_class][1])
-    said += [words.reason_text(reason) for reason in session.reasons if reason not in _SAID_BY_CLASS]
+    labels = [words.reason_text(reason) for reason in session.reasons if reason not in _SAID_BY_CLASS]
+    said += [label[:1].lower() + label[1:] for label in labels]
     hours = f" ({session.hours_after:.1f} h after the dose)" if session.hours_after is not None else ""
     return ", ".join(said) + hours
 

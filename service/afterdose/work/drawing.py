@@ -6,7 +6,7 @@ within a line each dose has a row of its own with its words beside it. Stretches
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time, timedelta
 
 from afterdose.core.care import local_day
 from afterdose.core.clinic import Clinic
@@ -17,7 +17,7 @@ from afterdose.work.svg import FAINT, TEXT_SIZE, Mark, element, folded, plain, s
 
 _DAYS = 14
 """In one line."""
-_DAY_WIDTH, _MARGIN, _NAMES, _SAID = 56.0, 16.0, 216.0, 372.0
+_DAY_WIDTH, _MARGIN, _NAMES, _SAID = 56.0, 16.0, 216.0, 402.0
 _LEFT = _MARGIN + _NAMES
 _RIGHT = _LEFT + _DAYS * _DAY_WIDTH
 _WIDTH = _RIGHT + _SAID + _MARGIN
@@ -67,15 +67,15 @@ class _Line:
 def drawing(preview: Preview, wording: Wording) -> str:
     """The course of one patient as SVG."""
     clinic, all_rows = wording.clinic, rows(preview, wording)
-    lines = _lines([row for row in all_rows if row.first is not None], clinic)
-    timeless = [row for row in all_rows if row.first is None]
+    lines = _lines([row for row in all_rows if _has_a_place(row)], clinic)
+    timeless = [row for row in all_rows if not _has_a_place(row)]
     title = _title(all_rows, clinic)
     told = " ".join(f"{row.name}, {row.when}. {row.said}." for row in all_rows)
     y, parts = 0.0, [element("rect", width=_WIDTH, height="100%", fill="#ffffff")]
     parts.append(words(title, _MARGIN, 30.0, size=18, font_weight="bold"))
     parts.append(words(f"Days and times of {clinic.title} ({clinic.zone.key}).", _MARGIN, 52.0, fill=FAINT))
     y = 66.0
-    for piece, height in (*_legend(all_rows, lines), *_body(lines), *_without_time(timeless)):
+    for piece, height in (*_legend(lines), *_body(lines), *_without_time(timeless)):
         parts.append(element("g", *piece, transform=f"translate(0 {y:.0f})"))
         y += height
     return element(
@@ -98,8 +98,13 @@ _Piece = tuple[list[str], float]
 """Markup from 0 downwards, and how high it is."""
 
 
+def _has_a_place(row: Row) -> bool:
+    """Whether there are days around it, as there are not at the ends of the calendar."""
+    return row.first is not None and MINYEAR < row.first.year < MAXYEAR
+
+
 def _title(all_rows: Sequence[Row], clinic: Clinic) -> str:
-    days = [local_day(row.first, clinic) for row in all_rows if row.first is not None]
+    days = [local_day(row.first, clinic) for row in all_rows if row.first is not None and _has_a_place(row)]
     if not days:
         return "Doses and follow-up"
     return f"Doses and follow-up, {_day(min(days))} to {_day(max(days))}"
@@ -130,11 +135,11 @@ def _lines(all_rows: Sequence[Row], clinic: Clinic) -> list[_Line]:
     return [line for line in lines if line.rows]
 
 
-def _legend(all_rows: Sequence[Row], lines: Sequence[_Line]) -> Iterator[_Piece]:
+def _legend(lines: Sequence[_Line]) -> Iterator[_Piece]:
     """What the shapes and fills mean that occur, four beside each other."""
-    used = {mark for row in all_rows for mark, _ in row.marks}
+    used = {mark for line in lines for row in line.rows for mark, _ in row.marks}
     items = [(shape(mark, 10.0, 0.0), text) for mark, text in _MEANINGS.items() if mark in used]
-    bands = [row.band for row in all_rows if row.band is not None]
+    bands = [row.band for line in lines for row in line.rows if row.band is not None]
     hours = {band.hours for band in bands}
     opens, declines, closes = next(iter(hours)) if len(hours) == 1 else (None, None, None)
     if bands:
