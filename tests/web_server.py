@@ -101,6 +101,7 @@ def open_web(folder: Path, settings: Settings | None = None) -> Iterator[Web]:
     services = WebServices(
         settings=settings,
         submit=store.committer.submit,
+        hurry=store.sweeps.hurry,
         quarantine=store.quarantine,
         clock=_now,
         messages=message_desk(settings, store, clock=_now),

@@ -71,6 +71,7 @@ def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flas
         WebServices(
             settings=settings,
             submit=store.committer.submit,
+            hurry=store.sweeps.hurry,
             quarantine=store.quarantine,
             messages=message_desk(settings, store, clock=clock),
             clock=clock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,16 @@ from ward import MONDAY, OPEN_APPOINTMENTS, PATIENT, Resource, Ward, dose
 from afterdose.sandbox import faults
 
 ENDED = MONDAY - timedelta(hours=1)
+FHIR = "application/fhir+json"
+POLL = """
+[sources.ehr.poll]
+strategy = "last-updated"
+"""
+EMPTY = {
+    "resourceType": "SubscriptionStatus",
+    "type": "event-notification",
+    "notificationEvent": [{"eventNumber": "1"}],
+}
 
 
 @pytest.fixture
@@ -21,14 +32,17 @@ def ward(tmp_path: Path) -> Iterator[Ward]:
         yield opened
 
 
+def bundle_of(cover: Resource) -> Resource:
+    return {"resourceType": "Bundle", "type": "history", "entry": [{"resource": cover}]}
+
+
 def naming(*ids: str) -> Resource:
     """An id-only notification as the Backport guide has it."""
     events = [
         {"eventNumber": str(number), "focus": {"reference": f"MedicationAdministration/{id_}"}}
         for number, id_ in enumerate(ids, 1)
     ]
-    cover = {"resourceType": "SubscriptionStatus", "type": "event-notification", "notificationEvent": events}
-    return {"resourceType": "Bundle", "type": "history", "entry": [{"resource": cover}]}
+    return bundle_of({"resourceType": "SubscriptionStatus", "type": "event-notification", "notificationEvent": events})
 
 
 def settle(ward: Ward) -> None:
@@ -120,3 +134,26 @@ def test_what_was_only_named_and_may_not_be_read_is_given_up_aloud(ward: Ward) -
 
     assert [row.patient for row in ward.store.agenda.parked()] == ["~ehr/d1"]
     assert ward.appointments() == []
+
+
+@pytest.mark.parametrize("notification", [b"", json.dumps(bundle_of(EMPTY)).encode()])
+def test_a_notification_that_names_nothing_has_the_source_polled_at_once(tmp_path: Path, notification: bytes) -> None:
+    with Ward(tmp_path, more=POLL) as ward:
+        sweeper = ward.workshop.sweeper("ehr")
+        sweeper.sweep()
+        ward.ehr.put(dose("d1", ENDED))
+        sweeper.sweep()
+        assert ward.store.facts.count() == 0, "the next poll is not due yet"
+
+        assert ward.nudge(notification, FHIR if notification else None) == 200
+        sweeper.sweep()
+        settle(ward)
+
+        assert len(ward.appointments(*OPEN_APPOINTMENTS)) == 1
+        assert ward.nudge(b" ", FHIR) == 400
+        ward.check()
+
+
+def test_a_notification_that_names_nothing_is_refused_where_nobody_would_ask(ward: Ward) -> None:
+    assert ward.nudge(b"", FHIR) == 400
+    assert ward.nudge(json.dumps(bundle_of(EMPTY)).encode(), FHIR) == 400

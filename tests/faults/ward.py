@@ -143,6 +143,11 @@ class Ward:
         )
         assert answer.status_code == 200, answer.get_data(as_text=True)
 
+    def nudge(self, body: bytes = b"", media: str | None = None) -> int:
+        """Deliver that something happened, in bytes; the status of the answer."""
+        headers = {"Authorization": f"Bearer {TOKEN}", **({"Content-Type": media} if media else {})}
+        return self._door.post("/fhir", data=body, headers=headers).status_code
+
     def unsend(self, type_: str, id_: str) -> None:
         """Deliver that something was deleted."""
         answer = self._door.delete(f"/fhir/{type_}/{id_}", headers={"Authorization": f"Bearer {TOKEN}"})

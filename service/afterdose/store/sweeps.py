@@ -63,6 +63,11 @@ class Sweeps:
             ).first()
         return Sweep(source, resource_type, owner, taken.watermark) if taken is not None else None
 
+    def hurry(self, source: str) -> None:
+        """Let every poll of a source be due now; one that is under way is followed by another."""
+        with self._database.writing() as connection:
+            connection.execute(sa.update(sweeps).where(_c.source == source).values(tried_at=None))
+
     def keep(self, sweep: Sweep, watermark: datetime, *, lease: timedelta) -> bool:
         """Remember how far it came, and hold it for another ``lease``; False where somebody else has it now."""
         return self._update(sweep, watermark=watermark, lease_until=self._clock() + lease)

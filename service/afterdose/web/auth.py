@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from flask import Flask, g, request
 from werkzeug.datastructures import Headers
 
+from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.logs import get_logger
 from afterdose.settings import SenderSecret, Settings, SigningKey, SourceSettings
 from afterdose.web.body import BodyReader
@@ -92,7 +93,8 @@ def current_source() -> SourceSettings:
 def current_origin() -> Origin:
     """The same, as intake sees it."""
     source = current_source()
-    return Origin(source.name, source.target, source.base_url, source.readable)
+    polled = source.poll is not None and ADMINISTRATION in source.poll.types
+    return Origin(source.name, source.target, source.base_url, source.readable, polled)
 
 
 def close_by_default(app: Flask, guards: Mapping[str, Guard]) -> None:

@@ -64,6 +64,8 @@ class _Door:
         body = b""
         try:
             body = self._bodies.read(request)
+            if not body and resource_id is None and MEDPLUM_DELETED not in request.headers and current_origin().polled:
+                return self._ask(started)
             _check_headers()
             reception = self._receive(body, resource_type, resource_id)
         except BadInput as bad:
@@ -73,6 +75,8 @@ class _Door:
             if entry.refused:
                 self._quarantine(entry.refused, entry.problems)
         self._store(reception.arrivals, started)
+        if reception.unnamed:
+            self._ask(started)
         return _Empty() if reception.bundle_type is None else fhir_answer(_reply(reception))
 
     def delete(self, resource_type: str, resource_id: str) -> Response:
@@ -97,6 +101,14 @@ class _Door:
         if body.strip() != b"{}" or resource_id not in (None, deleted_id) or resource_type not in (None, type_):
             raise BadInput(Problem("invalid", "", f"{MEDPLUM_DELETED} contradicts the rest of the request"))
         return Reception(None, (Entry(deletion(current_origin(), type_, deleted_id)),))
+
+    def _ask(self, started: float) -> Response:
+        """Something happened and nothing is said of what (HAPI without a payload): the source is polled now."""
+        source = current_source().name
+        self._services.hurry(source)
+        self._metrics.events.labels(source, "hint", "no").inc()
+        self._metrics.stored_seconds.observe(time.perf_counter() - started)
+        return _Empty()
 
     def _store(self, arrivals: Sequence[Arrival], started: float) -> None:
         """Return when everything is on disk. Raises StoreError; then nothing has been accepted."""

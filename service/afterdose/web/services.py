@@ -13,6 +13,7 @@ from afterdose.work.messages import Messages, Quarantine
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebServices:
     """``submit`` returns once the arrivals are on disk. ``checks``: by name, None or a sentence on what is wrong.
+    ``hurry`` returns once it is on disk that a source is to be polled now.
 
     ``published_keys`` are our public keys, ``paused`` the targets that people have paused, ``polled`` since when
     everything of each source that is polled is known, as they stand at the moment of the call.
@@ -20,6 +21,7 @@ class WebServices:
 
     settings: Settings
     submit: Callable[[Sequence[Arrival]], Sequence[Receipt]]
+    hurry: Callable[[str], None]
     quarantine: Quarantine
     messages: Messages
     clock: Callable[[], datetime]

@@ -36,13 +36,15 @@ _COVERING = frozenset({"MessageHeader", "OperationOutcome", "Parameters", "Subsc
 class Origin:
     """A source as intake sees it: its name, the EHR that its patients belong to, and the base of its references.
 
-    ``readable``: whether a dose that is only named can be read there.
+    ``readable``: whether a dose that is only named can be read there; ``polled``: whether one that is not even named
+    is found by asking.
     """
 
     source: str
     target: str
     base_url: str
     readable: bool = True
+    polled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,13 @@ class Entry:
 class Reception:
     """All that one body held; ``bundle_type`` is None where a resource came alone.
 
-    ``hints``: of the doses that were named and not carried.
+    ``hints``: of the doses that were named and not carried. ``unnamed``: something happened that only a poll can find.
     """
 
     bundle_type: str | None
     entries: tuple[Entry, ...]
     hints: tuple[Arrival, ...] = ()
+    unnamed: bool = False
 
     @property
     def arrivals(self) -> list[Arrival]:
@@ -164,7 +167,8 @@ def _bundle(bundle: Mapping[str, object], origin: Origin, via: Via) -> Reception
     refused = [entry for entry in entries if entry.refused]
     if refused and not hints and not any(entry.arrival for entry in entries):
         raise BadInput(*(problem for entry in refused for problem in entry.problems))
-    return Reception(type_, tuple(entries), hints)
+    unnamed = origin.polled and not carried and any(cover is not None and cover.is_empty for cover in covers)
+    return Reception(type_, tuple(entries), hints, unnamed)
 
 
 def _cover(entry: object) -> Notification | None:
@@ -204,6 +208,8 @@ def _told(
     origin: Origin,
 ) -> Entry:
     """What becomes of an entry that carries nothing itself: ``about`` is what it names, None for types not taken."""
+    if cover is not None and cover.is_empty and origin.polled:
+        return Entry()
     if cover is not None and cover.is_empty:
         problem = Problem("not-supported", path, "tells of events without naming any; ids or full resources are needed")
         return Entry(problems=(problem,), refused=strict_json.dumps(entry))

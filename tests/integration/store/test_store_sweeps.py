@@ -41,6 +41,16 @@ def test_a_poll_is_due_after_the_interval_whether_the_last_one_succeeded_or_not(
     assert begin(store, "a") is not None
 
 
+def test_a_hurried_poll_is_due_at_once_and_once_more_after_the_one_under_way(store: Store, clock) -> None:
+    first = begin(store, "a")
+    assert first is not None
+    store.sweeps.hurry("ehr")
+    assert begin(store, "b") is None
+
+    assert store.sweeps.finish(first, clock.now)
+    assert begin(store, "b") is not None
+
+
 def test_the_watermark_is_kept_by_resource_type(store: Store, clock) -> None:
     first = begin(store, "a")
     assert first is not None

@@ -46,6 +46,7 @@ def client(tmp_path: Path) -> Callable[..., FlaskClient]:
     """A client of an application whose store raises the given error."""
     settings = load_settings(write_settings(tmp_path), {})
     services = WebServices(
+        hurry=lambda _source: None,
         settings=settings,
         submit=lambda _arrivals: [],
         quarantine=BrokenQuarantine(),

@@ -13,6 +13,7 @@ from afterdose.work.intake import Origin, Reception, receive
 EXAMPLES = Path(__file__).parents[2] / "wire" / "backport"
 ORIGIN = Origin("mar", "ehr", "https://example.org/fhir")
 UNREADABLE = Origin("mar", "ehr", "https://example.org/fhir", readable=False)
+POLLED = Origin("mar", "ehr", "https://example.org/fhir", polled=True)
 SUBSCRIPTION = {"reference": "https://example.org/fhir/Subscription/1"}
 ID = "86009987-eabe-42bf-8c02-b112b18cb616"
 
@@ -124,6 +125,14 @@ def test_events_of_which_nothing_is_named_are_refused_and_not_lost_in_silence(co
 
     assert told(receive(bundle(cover(None), dose("d1")), ORIGIN)) == [("d1", "upsert")]
     assert told(receive(bundle(cover(type_="heartbeat")), ORIGIN)) == []
+
+
+@pytest.mark.parametrize("cover", [r4, r5])
+def test_what_is_not_named_is_for_the_poll_where_there_is_one(cover: Any) -> None:
+    assert receive(bundle(cover(None)), POLLED).unnamed
+    assert not receive(bundle(cover(None), dose("d1")), POLLED).unnamed
+    assert not receive(bundle(cover(type_="heartbeat")), POLLED).unnamed
+    assert not receive(bundle(cover("MedicationAdministration/d1")), POLLED).unnamed
 
 
 def test_a_source_that_cannot_be_read_has_to_carry_its_doses() -> None:
