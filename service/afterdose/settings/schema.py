@@ -83,7 +83,7 @@ class WorkSchema(Strict):
     retry_for = duration(
         "How long what failed for a passing reason is tried again before it is parked.", timedelta(hours=96), "96h"
     )
-    retry_cap = duration("The longest pause between two tries.", timedelta(hours=1), "1h")
+    retry_cap = duration("The longest pause between two tries.", timedelta(minutes=10), "10m")
 
 
 class LogSchema(Strict):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from afterdose.fhir.administration import envelope, problems
@@ -216,6 +216,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*GOOD, "medication", "note"]), JSON))
 def test_checking_and_filing_never_raise(members: dict[str, Any]) -> None:
     resource = GOOD | members
