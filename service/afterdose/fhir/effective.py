@@ -7,7 +7,7 @@ spellings of the element are read (R4 ``effective[x]``, R5 ``occurence[x]``, R6 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from afterdose.core.dose import Effective
@@ -84,6 +84,8 @@ def _timing(events: Sequence[str], zone: ZoneInfo | None) -> tuple[Effective, tu
 def _point(value: str, zone: ZoneInfo | None) -> _Point:
     try:
         said = parse_datetime(value, zoneless=True)
+        if isinstance(said.value, date) and not MINYEAR < said.value.year < MAXYEAR:
+            return _Point(problems=(Reason.TIME_IMPLAUSIBLE,))  # the calendar has no days around it to count in
         if isinstance(said.value, datetime):
             return _instant(said.value, said.has_offset, zone)
         if isinstance(said.value, date):

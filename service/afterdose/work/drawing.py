@@ -6,7 +6,7 @@ within a line each dose has a row of its own with its words beside it. Stretches
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from afterdose.core.care import local_day
 from afterdose.core.clinic import Clinic
@@ -67,8 +67,8 @@ class _Line:
 def drawing(preview: Preview, wording: Wording) -> str:
     """The course of one patient as SVG."""
     clinic, all_rows = wording.clinic, rows(preview, wording)
-    lines = _lines([row for row in all_rows if _has_a_place(row)], clinic)
-    timeless = [row for row in all_rows if not _has_a_place(row)]
+    lines = _lines([row for row in all_rows if row.first is not None], clinic)
+    timeless = [row for row in all_rows if row.first is None]
     title = _title(all_rows, clinic)
     told = " ".join(f"{row.name}, {row.when}. {row.said}." for row in all_rows)
     y, parts = 0.0, [element("rect", width=_WIDTH, height="100%", fill="#ffffff")]
@@ -98,13 +98,8 @@ _Piece = tuple[list[str], float]
 """Markup from 0 downwards, and how high it is."""
 
 
-def _has_a_place(row: Row) -> bool:
-    """Whether there are days around it, as there are not at the ends of the calendar."""
-    return row.first is not None and MINYEAR < row.first.year < MAXYEAR
-
-
 def _title(all_rows: Sequence[Row], clinic: Clinic) -> str:
-    days = [local_day(row.first, clinic) for row in all_rows if row.first is not None and _has_a_place(row)]
+    days = [local_day(row.first, clinic) for row in all_rows if row.first is not None]
     if not days:
         return "Doses and follow-up"
     return f"Doses and follow-up, {_day(min(days))} to {_day(max(days))}"
