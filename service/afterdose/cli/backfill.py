@@ -1,21 +1,31 @@
 """``afterdose backfill``: the doses of an export, before the first one that is sent."""
 
 import gzip
+import hashlib
 import json
+import os
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
+from afterdose import logs
+from afterdose.bootstrap import utc_now
 from afterdose.cli.inputs import Unreadable
 from afterdose.content.content import load_content
 from afterdose.core.errors import BadInput
 from afterdose.fhir.offline import Entry, Pool, read
+from afterdose.settings import Settings, load_settings
+from afterdose.store.store import open_store
+from afterdose.work.backfill import backfill as take_in
 from afterdose.work.history import History, history_of
+from afterdose.work.intake import Origin
 from afterdose.work.preview import Site, heard_as_given
 
 _GZIP = b"\x1f\x8b"
@@ -34,19 +44,62 @@ def _zone(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Zo
     "--report",
     "form",
     type=click.Choice(["text", "json"]),
-    required=True,
     help="Only show what would have happened; nothing is written.",
+)
+@click.option("--source", "name", metavar="NAME", help="The source of the settings that the doses are of.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The settings file; without it AFTERDOSE_CONFIG, without that only AFTERDOSE_* variables.",
 )
 @click.option("--clinic", "clinic_name", default="example", show_default=True, help="Name or file of a clinic.")
 @click.option(
     "--zone", metavar="ZONE", callback=_zone, help="Zone of times that come without one. Default: the clinic's."
 )
-def backfill(file: Path, form: str, clinic_name: str, zone: ZoneInfo | None) -> None:
-    """Look at the past doses in FILE, an NDJSON export (Bulk Data), as it is or packed by gzip.
+def backfill(
+    file: Path, form: str | None, name: str | None, config: Path | None, clinic_name: str, zone: ZoneInfo | None
+) -> None:
+    """Take in the past doses of FILE, an NDJSON export (Bulk Data), as it is or packed by gzip.
 
-    Patients, orders, Encounters, Conditions and so on may stand beside the MedicationAdministrations. Each dose is
-    judged at its own end. A line that is no resource is left out and counted.
+    What is stored is worked on by `afterdose work`; for windows that have closed nothing is booked. A run that was
+    stopped goes on where it was. A line that cannot be taken is left out and counted.
+
+    With --report the doses are judged each at its own end, by --clinic; Patients, orders, Encounters, Conditions and
+    so on may stand beside them.
     """
+    if form is not None:
+        _report(file, form, clinic_name, zone)
+    elif name is None:
+        raise click.UsageError("either --source or --report is needed")
+    else:
+        _take(file, name, load_settings(config, os.environ))
+
+
+def _take(file: Path, name: str, settings: Settings) -> None:
+    source = settings.sources.get(name)
+    if source is None:
+        known = ", ".join(sorted(settings.sources)) or "none is set"
+        raise click.UsageError(f"--source: expected the name of a source ({known})")
+    logs.configure("error", settings.log.format)
+    origin = Origin(source.name, source.target, source.base_url)
+    with (
+        closing(open_store(settings.database, clock=utc_now)) as store,
+        Progress(console=Console(stderr=True)) as shown,
+    ):
+        bar = shown.add_task("lines", total=sum(1 for _ in _lines(file)))
+        taken = take_in(_lines(file), origin, file=_digest(file), store=store, on_line=lambda: shown.advance(bar))
+    click.echo(
+        f"{taken.stored} stored, {taken.known} known already, {taken.left_out} left out; "
+        f"{taken.before} lines were taken in by an earlier run."
+    )
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _report(file: Path, form: str, clinic_name: str, zone: ZoneInfo | None) -> None:
     content = load_content()
     clinic = content.clinic(clinic_name)
     site = Site(codes=content.codes, protocols=content.protocols, clinic=clinic, zone=zone or clinic.zone)

@@ -260,6 +260,15 @@ sweeps = sa.Table(
     sa.Column("lease_until", Instant),
 )
 
+backfills = sa.Table(
+    "backfills",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("file", sa.Text, primary_key=True, comment="SHA-256 of its bytes, hexadecimal"),
+    sa.Column("lines", sa.BigInteger, nullable=False, comment="so many of them are stored"),
+    sa.Column("updated_at", Instant, nullable=False),
+)
+
 
 def patient_key(patient: str | None, source: str, resource_id: str) -> str:
     """Under which key of the agenda an administration stands."""

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from afterdose.store.agenda import Agenda
 from afterdose.store.audit import Audit
+from afterdose.store.backfills import Backfills
 from afterdose.store.committer import Committer
 from afterdose.store.engine import Database, beside
 from afterdose.store.facts import Facts
@@ -39,6 +40,7 @@ class Store:
         self.pauses = Pauses(database, self._wake, clock)
         self.quarantine = Quarantine(database)
         self.sweeps = Sweeps(database, clock)
+        self.backfills = Backfills(database, clock)
 
     def check_schema(self) -> None:
         """Raise StoreUnusable, naming `afterdose migrate`, where the schema is not the one this program knows."""

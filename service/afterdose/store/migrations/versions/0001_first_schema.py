@@ -214,12 +214,18 @@ def upgrade() -> None:
         "sweeps",
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("resource_type", sa.Text(), nullable=False),
-        sa.Column(
-            "watermark", INSTANT, comment="meta.lastUpdated, in the source's own time, up to which all is known"
-        ),
+        sa.Column("watermark", INSTANT, comment="meta.lastUpdated, in the source's own time, up to which all is known"),
         sa.Column("tried_at", INSTANT, comment="when the newest poll began"),
         sa.Column("polled_at", INSTANT, comment="when the newest poll that succeeded ended"),
         sa.Column("lease_owner", sa.Text()),
         sa.Column("lease_until", INSTANT),
         sa.PrimaryKeyConstraint("source", "resource_type", name="pk_sweeps"),
+    )
+    op.create_table(
+        "backfills",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("file", sa.Text(), nullable=False, comment="SHA-256 of its bytes, hexadecimal"),
+        sa.Column("lines", sa.BigInteger(), nullable=False, comment="so many of them are stored"),
+        sa.Column("updated_at", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("source", "file", name="pk_backfills"),
     )

@@ -1,0 +1,109 @@
+"""An export of the past is taken in once, however often it is begun, and nothing is booked for what is long over."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from ward import MONDAY, PATIENT, Resource, Ward, dose
+
+from afterdose.cli import main
+from afterdose.core.dose import DoseKey
+from afterdose.core.errors import StoreBusy
+from afterdose.core.reasons import Outcome
+from afterdose.work.backfill import Taken, backfill
+from afterdose.work.intake import Origin
+
+ENDED = MONDAY - timedelta(hours=1)
+
+
+@pytest.fixture
+def ward(tmp_path: Path) -> Iterator[Ward]:
+    with Ward(tmp_path, readable=False) as opened:
+        yield opened
+
+
+def lines(*resources: Resource) -> list[bytes]:
+    return [json.dumps(one).encode() + b"\n" for one in resources]
+
+
+def taken(ward: Ward, given: list[bytes], *, stop_after: int | None = None) -> Taken:
+    seen = 0
+
+    def on_line() -> None:
+        nonlocal seen
+        seen += 1
+        if seen == stop_after:
+            raise StoreBusy("stopped")
+
+    origin = Origin("ehr", "ehr", ward.ehr.base_url)
+    return backfill(given, origin, file="f", store=ward.store, on_line=on_line)
+
+
+def run(tmp_path: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["backfill", str(tmp_path / "export"), *options])
+
+
+def test_nothing_is_booked_for_a_closed_window_and_what_is_open_is_planned_for(ward: Ward) -> None:
+    taken(ward, lines(dose("old", ENDED - timedelta(days=30)), dose("new", ENDED)))
+    ward.settle()
+
+    assert len(ward.appointments("proposed")) == 1
+    old, new = (ward.store.outcomes.find("ehr", id_) for id_ in ("old", "new"))
+    assert old is not None
+    assert old.outcome is Outcome.UNMET
+    assert new is not None
+    assert new.outcome is Outcome.PLANNED
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_was(ward: Ward) -> None:
+    given = lines(*(dose(f"d-{number}", ENDED) for number in range(450)))
+    with pytest.raises(StoreBusy):
+        taken(ward, given, stop_after=300)
+
+    assert taken(ward, given) == Taken(before=200, stored=250, known=0, left_out=0)
+    assert taken(ward, given) == Taken(before=450, stored=0, known=0, left_out=0)
+    assert len(ward.store.facts.history("ehr", PATIENT)) == 450
+
+
+def test_an_older_version_in_an_export_changes_nothing(ward: Ward) -> None:
+    newer = dose(
+        "d-1", ENDED, status="entered-in-error", meta={"versionId": "2", "lastUpdated": "2026-01-05T14:30:00Z"}
+    )
+    older = dose("d-1", ENDED, meta={"versionId": "1", "lastUpdated": "2026-01-05T14:10:00Z"})
+    ward.send(newer)
+
+    taken(ward, lines(older))
+    ward.settle()
+
+    assert ward.appointments() == []
+    found = ward.store.outcomes.find("ehr", "d-1")
+    assert found is not None
+    assert (found.key, found.outcome) == (DoseKey("ehr", "d-1"), Outcome.WITHDRAWN)
+
+
+def test_the_command_takes_a_packed_file_in_once_and_says_what_it_left_out(ward: Ward, tmp_path: Path) -> None:
+    body = b"".join([*lines(dose("d-1", ENDED), dose("d-2", ENDED)), b"{broken\n"])
+    (tmp_path / "export").write_bytes(gzip.compress(body))
+    options = ("--source", "ehr", "--config", str(tmp_path / "afterdose.toml"))
+
+    first, again = run(tmp_path, *options), run(tmp_path, *options)
+
+    assert first.exit_code == 0, first.output
+    assert "2 stored, 0 known already, 1 left out; 0 lines" in first.output
+    assert "0 stored, 0 known already, 0 left out; 3 lines" in again.output
+    assert ward.store.facts.count() == 2
+
+
+@pytest.mark.usefixtures("ward")
+def test_the_command_wants_a_source_that_there_is(tmp_path: Path) -> None:
+    (tmp_path / "export").write_bytes(b"")
+
+    assert "--source or --report" in run(tmp_path).output
+    refused = run(tmp_path, "--source", "other", "--config", str(tmp_path / "afterdose.toml"))
+    assert (refused.exit_code, "name of a source (ehr)" in refused.output) == (2, True)
