@@ -19,8 +19,8 @@ bare = Flask(__name__, static_folder=None)
 """One route that reads the body and answers 202: what the server and the web framework cost."""
 
 
-@bare.put("/fhir/MedicationAdministration/<resource_id>")
-def accept(resource_id: str) -> Response:  # noqa: ARG001 - the URL names it
+@bare.put("/fhir/MedicationAdministration/<_resource_id>")
+def accept(_resource_id: str) -> Response:
     """Read the body and answer; nothing is looked at."""
     request.get_data()
     return Response(status=202)
