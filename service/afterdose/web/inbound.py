@@ -6,13 +6,14 @@ Every shape that a FHIR server's subscription sends ends in ``work.intake``; her
 
 import time
 from collections.abc import Sequence
+from uuid import uuid4
 
 from flask import Blueprint, Response, request
 from prometheus_client import Counter
 from werkzeug.exceptions import MethodNotAllowed
 
 from afterdose.core.errors import BadInput, Problem, StoreError
-from afterdose.fhir import accepted
+from afterdose.fhir import accepted, message, strict_json
 from afterdose.fhir.outcome import operation_outcome
 from afterdose.logs import get_logger
 from afterdose.store.rows import Arrival, Receipt
@@ -38,6 +39,7 @@ def blueprint(services: WebServices, bodies: BodyReader) -> Blueprint:
     one = f"{of_type}/<resource_id>"
     routes.add_url_rule("", "base", door.take, methods=["POST"])
     routes.add_url_rule("", "probe", door.probe, methods=["HEAD"])
+    routes.add_url_rule("/$process-message", "process_message", door.process_message, methods=["POST"])
     routes.add_url_rule(of_type, "create", door.take, methods=["POST"])
     routes.add_url_rule(one, "update", door.take, methods=["PUT", "POST"])
     routes.add_url_rule(one, "delete", door.delete, methods=["DELETE"])
@@ -71,13 +73,26 @@ class _Door:
         except BadInput as bad:
             self._quarantine(body, bad.problems)
             raise
-        for entry in reception.entries:
-            if entry.refused:
-                self._quarantine(entry.refused, entry.problems)
-        self._store(reception.arrivals, started)
-        if reception.unnamed:
-            self._ask(started)
+        self._keep(reception, started)
         return _Empty() if reception.bundle_type is None else fhir_answer(_reply(reception))
+
+    def process_message(self) -> Response:
+        """POST of a message (FHIR messaging); the answer is a message too."""
+        started = time.perf_counter()
+        body = b""
+        try:
+            body = self._bodies.read(request)
+            _check_headers()
+            asked = message.header(strict_json.loads(body))
+            reception = receive(body, current_origin())
+        except BadInput as bad:
+            self._quarantine(body, bad.problems)
+            raise
+        self._keep(reception, started)
+        refused = [problem for entry in reception.entries if entry.refused for problem in entry.problems]
+        endpoint = f"{(self._services.settings.web.base_url or request.host_url).rstrip('/')}{request.path}"
+        now = self._services.clock()
+        return fhir_answer(message.answer(asked, refused, id_=uuid4(), endpoint=endpoint, at=now))
 
     def delete(self, resource_type: str, resource_id: str) -> Response:
         """DELETE of a resource (HAPI with subscription-send-delete-messages)."""
@@ -109,6 +124,14 @@ class _Door:
         self._metrics.events.labels(source, "hint", "no").inc()
         self._metrics.stored_seconds.observe(time.perf_counter() - started)
         return _Empty()
+
+    def _keep(self, reception: Reception, started: float) -> None:
+        for entry in reception.entries:
+            if entry.refused:
+                self._quarantine(entry.refused, entry.problems)
+        self._store(reception.arrivals, started)
+        if reception.unnamed:
+            self._ask(started)
 
     def _store(self, arrivals: Sequence[Arrival], started: float) -> None:
         """Return when everything is on disk. Raises StoreError; then nothing has been accepted."""

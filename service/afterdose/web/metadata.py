@@ -15,7 +15,9 @@ from afterdose.web.problems import FHIR_JSON, fhir_answer
 # Our routes by endpoint, as FHIR's interactions: http://hl7.org/fhir/R4/valueset-type-restful-interaction.html
 _TYPE_INTERACTIONS = {"inbound.create": "create", "inbound.update": "update", "inbound.delete": "delete"}
 _SYSTEM_INTERACTIONS = {"inbound.base": ("transaction", "batch")}
-ENDPOINTS = frozenset(_TYPE_INTERACTIONS) | frozenset(_SYSTEM_INTERACTIONS)
+_OPERATIONS = {"inbound.process_message": "process-message"}
+_OPERATION = "http://hl7.org/fhir/OperationDefinition/MessageHeader-"
+ENDPOINTS = frozenset(_TYPE_INTERACTIONS) | frozenset(_SYSTEM_INTERACTIONS) | frozenset(_OPERATIONS)
 """The endpoints of ours that a CapabilityStatement can name."""
 
 
@@ -55,4 +57,9 @@ def rest(endpoints: Collection[str] = ENDPOINTS) -> dict[str, object]:
         "security": {"description": "Every request but this one shows a secret in a header."},
         "resource": [{"type": type_, "interaction": of_type, "updateCreate": True} for type_ in sorted(accepted.TYPES)],
         "interaction": [{"code": code} for code in of_system],
+        "operation": [
+            {"name": name, "definition": f"{_OPERATION}{name}"}
+            for endpoint, name in _OPERATIONS.items()
+            if endpoint in endpoints
+        ],
     }

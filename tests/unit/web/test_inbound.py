@@ -106,9 +106,7 @@ def test_the_id_in_the_url_must_be_the_resources(web: Web) -> None:
     assert issue(send(web, "PUT", "/fhir/MedicationAdministration/d2", dose())) == (400, "value")
 
 
-@pytest.mark.parametrize(
-    "path", ["/fhir/Observation", "/fhir/Observation/1", "/fhir/$process-message", "/fhir/metadata/x"]
-)
+@pytest.mark.parametrize("path", ["/fhir/Observation", "/fhir/Observation/1", "/fhir/$everything", "/fhir/metadata/x"])
 def test_other_resource_types_are_not_found(web: Web, path: str) -> None:
     assert issue(send(web, "POST", path, {"resourceType": "Observation"})) == (404, "not-found")
 
