@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 import requests
+
 from servers import free_port
 
 TOKEN = "sender-" + "5" * 57
