@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -139,6 +140,17 @@ def test_what_many_pages_hold_is_found_whether_it_changed_one_after_the_other_or
         ward.workshop.sweeper("ehr").sweep()
 
         assert ward.store.facts.count() == 130
+
+
+def test_the_workers_poll_by_themselves_and_plan_for_what_was_lost(ward: Ward) -> None:
+    ward.ehr.put(dose("d-1", ENDED))
+
+    ward.workshop.start()
+
+    deadline = time.monotonic() + 20
+    while not ward.appointments("proposed") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(ward.appointments("proposed")) == 1
 
 
 def test_nothing_is_asked_of_a_source_whose_target_is_paused(ward: Ward) -> None:
