@@ -30,6 +30,7 @@ def postgres() -> Iterator[RunningPostgres]:
 _SLOW = {
     "hapi": "against HAPI FHIR JPA (needs Java 17 and Maven)",
     "postgres": "on PostgreSQL (needs its server programs)",
+    "faults": "with faults at every step and in every order (minutes)",
     "kill": "with processes killed at work (minutes)",
 }
 

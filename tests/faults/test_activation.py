@@ -13,6 +13,8 @@ from ward import MONDAY, PATIENT, Ward, dose
 
 from afterdose.sandbox import Behaviour
 
+pytestmark = pytest.mark.faults
+
 Resource = dict[str, Any]
 FOR_PATIENT = ["Behavioural activation", "Commitments", "Journaling", "Mindfulness practice", "Sleep support"]
 FOR_STAFF = ["Ongoing psychotherapy", "Outcome check", "Outcome check", "Relapse prevention plan"]

@@ -17,6 +17,8 @@ from ward import OPEN_APPOINTMENTS, OPEN_PLANS, OURS, Ward
 from afterdose.sandbox import Behaviour, faults
 from afterdose.sandbox.faults import Fault, LoggedRequest
 
+pytestmark = pytest.mark.faults
+
 DEADLINE = "500ms"
 FAULTS: dict[str, Callable[[], Fault]] = {
     "carried out, no answer": faults.commit_then_drop,

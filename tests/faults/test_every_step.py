@@ -16,6 +16,8 @@ from ward import OPEN_APPOINTMENTS, Ward
 from afterdose.sandbox import Behaviour, faults
 from afterdose.sandbox.faults import Answer, Fault, Pause, Serve
 
+pytestmark = pytest.mark.faults
+
 FAULTS: dict[str, Callable[[], Fault]] = {"before": faults.drop, "after": faults.commit_then_drop}
 WORST = Behaviour(transaction="undeclared", if_none_exist="ignored", search_lag=30)
 

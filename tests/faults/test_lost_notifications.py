@@ -14,6 +14,8 @@ from ward import MONDAY, PATIENT, Ward, dose
 from afterdose.bootstrap import web_app
 from afterdose.sandbox import Behaviour, faults
 
+pytestmark = pytest.mark.faults
+
 ENDED = MONDAY - timedelta(hours=1)
 FIVE_MINUTES = timedelta(minutes=5)
 POLL = '[sources.ehr.poll]\nstrategy = "last-updated"\n'

@@ -22,6 +22,8 @@ from afterdose.sandbox import faults
 from afterdose.store import copies
 from afterdose.work.watch import Watch
 
+pytestmark = pytest.mark.faults
+
 FOR_EVER = 1_000_000
 LEASE = timedelta(seconds=60)
 OTHER = "p-2"

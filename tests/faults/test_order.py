@@ -8,10 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stories import ENDED
 from ward import MONDAY, OPEN_APPOINTMENTS, OPEN_PLANS, Resource, Ward, dose
+
+pytestmark = pytest.mark.faults
 
 LATER = ENDED + timedelta(minutes=30)
 

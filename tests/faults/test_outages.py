@@ -15,6 +15,8 @@ from afterdose.core.care import ArtifactKind
 from afterdose.core.reasons import Outcome
 from afterdose.sandbox import faults
 
+pytestmark = pytest.mark.faults
+
 FOR_EVER = 1_000_000
 
 
@@ -48,8 +50,8 @@ def test_after_an_outage_everything_is_there_once(hours: float, ward: Ward) -> N
     ward.settle()
 
     ward.check()
-    assert len(moments) < 30 + 4 * hours
-    assert max(waits) < timedelta(hours=1, minutes=1)
+    assert len(moments) < 30 + 14 * hours
+    assert max(waits) < timedelta(minutes=11)
     assert len(ward.plans(*OPEN_PLANS)) == 1
     now = ward.clock().isoformat()
     assert all(one["requestedPeriod"][0]["end"] > now for one in ward.appointments(*OPEN_APPOINTMENTS))

@@ -161,7 +161,7 @@ REFUSALS: list[tuple[str, Any, type[EhrError], str | None]] = [
     ("epic/create-400-duplicate", create, EhrRefused, "59141"),
     ("epic/search-200-refused-inside", search, EhrRefused, "4134"),
     ("medplum/throttled-429", create, EhrUnavailable, "throttled"),
-    ("smart-launcher/read-401", read, EhrRefused, None),
+    ("smart-launcher/read-401", read, EhrUnavailable, None),
     ("proxy/login-page-200", read, EhrUnavailable, None),
     ("proxy/login-page-200", search, EhrUnavailable, None),
     ("proxy/login-page-200", create, EhrAmbiguous, None),
