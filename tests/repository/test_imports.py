@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LINT = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"]
-LAYERS = ("cli", "bootstrap", "web", "work", "ehr", "store", "content", "fhir", "core")
+LAYERS = (
+    *("cli", "bootstrap", "sandbox", "connections", "web", "work", "settings", "ehr", "store", "content", "fhir"),
+    *("core", "logs"),
+)
 
 
 def lint(folder: Path, package_root: Path) -> tuple[int, str]:
@@ -58,7 +61,19 @@ def test_a_package_without_wrong_imports_keeps_the_contract(imitation: Path) -> 
 
 @pytest.mark.parametrize(
     ("importer", "imported"),
-    [("core", "fhir"), ("fhir", "store"), ("store", "ehr"), ("ehr", "work"), ("work", "web"), ("web", "bootstrap")],
+    [
+        ("core", "fhir"),
+        ("fhir", "store"),
+        ("store", "ehr"),
+        ("ehr", "work"),
+        ("work", "web"),
+        ("web", "bootstrap"),
+        ("web", "connections"),
+        ("work", "connections"),
+        ("work", "settings"),
+        ("core", "logs"),
+        ("bootstrap", "sandbox"),
+    ],
 )
 def test_an_import_against_the_direction_is_caught(imitation: Path, importer: str, imported: str) -> None:
     (imitation / "afterdose" / f"{importer}.py").write_text(f"import afterdose.{imported}\n")
@@ -67,3 +82,12 @@ def test_an_import_against_the_direction_is_caught(imitation: Path, importer: st
 
     assert code == 1, output
     assert f"afterdose.{importer} is not allowed to import afterdose.{imported}" in output
+
+
+def test_a_module_without_a_place_in_the_contract_is_caught(imitation: Path) -> None:
+    (imitation / "afterdose" / "elsewhere.py").touch()
+
+    code, output = lint(imitation, imitation)
+
+    assert code == 1, output
+    assert "elsewhere" in output

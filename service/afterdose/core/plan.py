@@ -13,7 +13,7 @@ from datetime import datetime
 from afterdose.core.activities import activities, goals, look_for_activation
 from afterdose.core.alarms import alarms, look_for_stuck
 from afterdose.core.artifacts import appointments, plans, quiet_from, reviews
-from afterdose.core.care import ArtifactKind, Care, DesiredActivity, DesiredPlan, DoseVerdict, PlanStatus, Snapshot
+from afterdose.core.care import ArtifactKind, Care, DesiredActivity, DesiredPlan, DoseVerdict, Snapshot
 from afterdose.core.cases import rules_at
 from afterdose.core.desk import Desk
 from afterdose.core.looks import next_look
@@ -22,6 +22,7 @@ from afterdose.core.preparation import quiet_from as quiet_from_orders
 from afterdose.core.standing import Standings
 from afterdose.core.tasks import tasks
 from afterdose.core.verdicts import judge
+from afterdose.core.wishes import OPEN_PLANS
 
 
 def decide(snapshot: Snapshot, now: datetime) -> Care:
@@ -60,13 +61,16 @@ def _with_look(verdict: DoseVerdict, snapshot: Snapshot, now: datetime) -> DoseV
 
 
 def _whole(plan: DesiredPlan, besides: Sequence[DesiredActivity], desk: Desk) -> DesiredPlan:
-    """The plan with its goal and with the activities that it names."""
+    """The plan with its goal and with the activities that it names. A plan that ends keeps the goal that it had."""
     mine = tuple(one for one in besides if one.course == plan.key and not one.cancelled)
-    return replace(plan, goal=desk.standings.key(ArtifactKind.GOAL, plan.key.subject), activities=mine)
+    course = plan.key.subject
+    had = desk.standings.latest(ArtifactKind.GOAL, course) if plan.status not in OPEN_PLANS else None
+    goal = had.key if had is not None else desk.standings.key(ArtifactKind.GOAL, course)
+    return replace(plan, goal=goal, activities=mine)
 
 
 def _ends(plan: DesiredPlan, verdicts: tuple[DoseVerdict, ...], snapshot: Snapshot) -> datetime | None:
     """When an open plan will have gone quiet."""
-    if plan.status not in (PlanStatus.DRAFT, PlanStatus.ACTIVE):
+    if plan.status not in OPEN_PLANS:
         return None
     return quiet_from([one for one in verdicts if one.course_id == plan.key.subject], snapshot)

@@ -297,6 +297,16 @@ def test_a_reinstated_dose_gets_new_activities() -> None:
     assert {one.key.generation for one in made(decide(back, NOW)).values()} == {1}
 
 
+def test_a_plan_that_ends_goes_on_naming_the_goal_that_ended_before_it() -> None:
+    snapshot = a_snapshot(MONDAY)
+    after = after_writing(snapshot, decide(snapshot, NOW))
+    gone = with_doses(after, replace(MONDAY, status="entered-in-error"))
+    at_once = decide(gone, NOW)
+    interrupted = people_did(gone, ArtifactKind.GOAL, course_of("mon"), standing=Standing.WITHDRAWN)
+    assert decide(interrupted, NOW).plans == at_once.plans
+    assert at_once.plans[0].goal in after.known.artifacts
+
+
 def test_the_goal_follows_its_plan() -> None:
     (proposed,) = decide(a_snapshot(MONDAY), NOW).goals
     (wanted,) = decide(a_snapshot(MONDAY, accept_auto=True), NOW).goals
