@@ -1,7 +1,8 @@
 """The settings of a site: read once, checked as a whole, handed on as values."""
 
 from afterdose.settings.example import example_toml
-from afterdose.settings.load import is_loopback, load_settings
+from afterdose.settings.fields import is_loopback
+from afterdose.settings.load import load_settings
 from afterdose.settings.mllp import MllpSettings
 from afterdose.settings.model import (
     Authentication,

@@ -1,5 +1,6 @@
 """The kinds of value that settings are made of, each with the words for what was expected."""
 
+import ipaddress
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -142,3 +143,11 @@ class Table(fields.Field[dict[str, dict[str, Any]]]):
         if wrong:
             raise ValidationError(wrong)
         return loaded
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine, said by address or as ``localhost``."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -1,6 +1,5 @@
 """Reads the settings: one TOML file, over it the AFTERDOSE_* variables; checked as a whole."""
 
-import ipaddress
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
@@ -12,6 +11,7 @@ from marshmallow import ValidationError
 
 from afterdose.core.errors import BadSettings
 from afterdose.settings.authentication import build_auth
+from afterdose.settings.fields import is_loopback
 from afterdose.settings.mllp import listeners
 from afterdose.settings.model import (
     LogSettings,
@@ -22,9 +22,8 @@ from afterdose.settings.model import (
     WebSettings,
     WorkSettings,
 )
-from afterdose.settings.polling import polling
 from afterdose.settings.schema import SettingsSchema
-from afterdose.settings.signatures import signing_keys
+from afterdose.settings.sources import build_source, sender_secrets
 
 PREFIX = "AFTERDOSE_"
 CONFIG = "AFTERDOSE_CONFIG"
@@ -32,7 +31,6 @@ DATA_DIR = Path("/var/lib/afterdose")
 
 _NAMED = ("targets", "sources")
 _FROM_FILES = ("value", "secret", "database")
-_MOST_SECRETS = 2
 # A lease is renewed once a third of it has passed; what is left has to outlast one call.
 _LEASE_IN_DEADLINES = 1.5
 # Kubernetes sets these for a Service that is called afterdose:
@@ -158,8 +156,8 @@ def _build(loaded: dict[str, Any], folder: Path) -> Settings:
             wanted = target.deadline * _LEASE_IN_DEADLINES
             key = f"targets.{target.name}.deadline"
             raise BadSettings(f"work.lease: expected more than {wanted.total_seconds():g}s, one and a half times {key}")
-    sources = {name: _source(name, entry, targets, folder) for name, entry in loaded["sources"].items()}
-    operations = _secrets("operations", loaded["operations"])
+    sources = {name: build_source(name, entry, targets, folder) for name, entry in loaded["sources"].items()}
+    operations = sender_secrets("operations", loaded["operations"])
     mllp = listeners(loaded["mllp"], sources, folder, is_loopback=is_loopback)
     _check_senders(sources, operations, insecure_dev, listened={listener.source for listener in mllp})
     return Settings(
@@ -189,51 +187,6 @@ def _target(name: str, entry: dict[str, Any], folder: Path) -> TargetSettings:
     )
 
 
-def _source(name: str, entry: dict[str, Any], targets: Mapping[str, TargetSettings], folder: Path) -> SourceSettings:
-    if entry["target"] not in targets:
-        known = ", ".join(sorted(targets)) or "none is set"
-        raise BadSettings(f"sources.{name}.target: expected the name of a target ({known})")
-    base_url = entry.pop("base_url") or targets[entry["target"]].base_url
-    parts, elsewhere = urlsplit(base_url), base_url != targets[entry["target"]].base_url
-    insecure = parts.scheme == "http" and not entry["plain_http"] and not is_loopback(parts.hostname or "")
-    if elsewhere and entry["readable"] and insecure:
-        expected = "expected https:// (http:// elsewhere needs plain_http = true, or readable = false)"
-        raise BadSettings(f"sources.{name}.base_url: {expected}")
-    secrets = _secrets(f"sources.{name}.secrets", entry.pop("secrets"))
-    signatures = signing_keys(f"sources.{name}.signatures", entry.pop("signatures"))
-    if signatures and not secrets and not entry["readable"]:
-        expected = "expected a secret besides, or readable = true: a signature does not cover which dose a delete names"
-        raise BadSettings(f"sources.{name}.secrets: {expected}")
-    auth = build_auth(f"sources.{name}.auth", entry.pop("auth"), folder)
-    poll = polling(f"sources.{name}.poll", entry.pop("poll"), readable=entry["readable"])
-    ca_bundle = entry.pop("ca_bundle")
-    return SourceSettings(
-        name=name,
-        base_url=base_url,
-        poll=poll,
-        secrets=secrets,
-        signatures=signatures,
-        auth=auth,
-        ca_bundle=folder / ca_bundle if ca_bundle else None,
-        **entry,
-    )
-
-
-def _secrets(key: str, entries: list[dict[str, Any]]) -> tuple[SenderSecret, ...]:
-    if len(entries) > _MOST_SECRETS:
-        raise BadSettings(f"{key}: expected {_MOST_SECRETS} secrets at most")
-    return tuple(
-        SenderSecret.of(
-            entry["value"],
-            header=entry["header"],
-            scheme=("Bearer" if entry["header"].lower() == "authorization" else None)
-            if entry["scheme"] is None
-            else entry["scheme"] or None,
-        )
-        for entry in entries
-    )
-
-
 def _check_senders(
     sources: Mapping[str, SourceSettings],
     operations: tuple[SenderSecret, ...],
@@ -256,11 +209,3 @@ def _check_senders(
         raise BadSettings(f"sources.{without[0]}.secrets: expected at least one secret (or insecure_dev = true)")
     if len(without) > 1:
         raise BadSettings(f"sources.{without[1]}.secrets: expected a secret; only one source can go without")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine, said by address or as ``localhost``."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"

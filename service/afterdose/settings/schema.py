@@ -8,38 +8,11 @@ from datetime import timedelta
 
 from marshmallow import fields, validate
 
-from afterdose.settings.authentication import auth_fields
-from afterdose.settings.fields import HEADER, BaseUrl, Location, Secret, Table, Words, Zone
+from afterdose.settings.fields import BaseUrl, Location, Table
 from afterdose.settings.keys import Strict, duration, number, switch, text
 from afterdose.settings.mllp import MllpSchema
-from afterdose.settings.polling import PollSchema
 from afterdose.settings.rungs import rung_fields
-from afterdose.settings.signatures import SignatureSchema
-
-
-class SecretSchema(Strict):
-    """A secret that a sender shows us."""
-
-    header = text("The header that carries the secret.", load_default="Authorization", validate=HEADER)
-    scheme = text(
-        "The word before the secret in that header; empty where there is none. Without this key it is Bearer in\n"
-        "Authorization and none elsewhere.",
-        load_default=None,
-        example="Bearer",
-        validate=validate.Regexp(r"[A-Za-z0-9-]*\Z", error="expected one word, or nothing"),
-    )
-    value = Secret(
-        metadata={
-            "help": "The secret, of 32 bytes or more; better in a file (value_file) or a variable than here.\n"
-            "Medplum cuts a header's value at a colon, so issue secrets without one: openssl rand -hex 32",
-        },
-        required=True,
-        error_messages={"required": "expected value, or value_file with the path of a file that holds it"},
-    )
-
-
-AuthSchema = Strict.from_dict(auth_fields(), name="AuthSchema")
-"""How we prove ourselves to an EHR."""
+from afterdose.settings.sources import AuthSchema, SecretSchema, SourceSchema
 
 
 class WebSchema(Strict):
@@ -168,85 +141,6 @@ class TargetSchema(Strict):
             "help": "How we prove ourselves to the EHR. Keys that do not belong to the kind are refused.",
             "file": "/run/secrets/ehr_authorization",
         },
-    )
-
-
-class SourceSchema(Strict):
-    """A system that doses come from."""
-
-    target = text(
-        "The target (above) that plans for its doses go to.",
-        required=True,
-        example="ehr",
-        error_messages={"required": "expected the name of a target"},
-    )
-    base_url = BaseUrl(
-        load_default=None,
-        metadata={"help": "Its FHIR base URL, which absolute references start with; without it, the target's."},
-    )
-    readable = fields.Boolean(
-        load_default=True,
-        metadata={"help": "Whether we may read from that base URL."},
-        error_messages={"invalid": "expected true or false"},
-    )
-    ca_bundle = Location(
-        load_default=None, metadata={"help": "On another server than the target's: certificates to trust (a PEM file)."}
-    )
-    proxy = BaseUrl(load_default=None, metadata={"help": "On another server: the HTTP proxy on the way to it."})
-    plain_http = switch("On another server: allow http:// to another machine.")
-    zone = Zone(
-        load_default=None,
-        metadata={
-            "help": "The zone of times that come without one; without it, such a dose goes to review.",
-            "example": "America/New_York",
-        },
-    )
-    clinic = text("The clinic file for its doses, where their location names none.", load_default=None)
-    patient_identifier_system = text(
-        "The identifier system, in the EHR, of the patients' numbers that its HL7 v2 messages give.",
-        load_default=None,
-        example="https://hospital.example.org/mrn",
-    )
-    ignored_messages = Words(
-        load_default=frozenset(),
-        metadata={
-            "help": "Types of HL7 v2 messages that are acknowledged without being looked at.",
-            "example": ["ADT", "ORM^O01"],
-        },
-    )
-    secrets = fields.List(
-        fields.Nested(SecretSchema),
-        load_default=list,
-        error_messages={"invalid": "expected a list of tables"},
-        metadata={
-            "help": "One secret, or two while the sender changes over from the old one to the new one.",
-            "file": "/run/secrets/afterdose_ehr",
-        },
-    )
-    signatures = fields.List(
-        fields.Nested(SignatureSchema),
-        load_default=list,
-        error_messages={"invalid": "expected a list of tables"},
-        metadata={
-            "help": "For a sender that signs its bodies (HMAC-SHA-256): one key, or two while it changes. Where there\n"
-            "are secrets too, a request needs both.",
-            "file": "/run/secrets/afterdose_ehr_signing",
-            "optional": True,
-        },
-    )
-    auth = fields.Nested(
-        AuthSchema,
-        load_default=None,
-        metadata={
-            "help": "How we prove ourselves when we read, where that is not as at the target; the keys are those of\n"
-            "targets.NAME.auth.",
-            "elsewhere": True,
-        },
-    )
-    poll = fields.Nested(
-        PollSchema,
-        load_default=None,
-        metadata={"help": "How the source is asked for what it did not send. Without this table it is not."},
     )
 
 
