@@ -4,16 +4,17 @@ Everything that makes a patient due raises the row's ``seq``. A worker that fini
 ``seq`` is still what it claimed; otherwise something arrived meanwhile and the patient is due now.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from afterdose.store.append import put_postgres, put_sqlite
+from afterdose.store.audit import append_entries
 from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence
-from afterdose.store.rows import AgendaEntry, AgendaRow, Claim
+from afterdose.store.rows import AgendaEntry, AgendaRow, AuditEntry, Claim
 from afterdose.store.schema import agenda, pauses
 from afterdose.store.wake import Wake
 
@@ -81,14 +82,13 @@ class Agenda:
             check_fence(connection, claim)
             connection.execute(sa.update(agenda).where(_of(claim)).values(lease_until=self._clock() + lease))
 
-    def finish(self, claim: Claim, next_due_at: datetime | None, reason: str) -> None:
+    def finish(self, claim: Claim, next_due_at: datetime | None, reason: str, audit: Sequence[AuditEntry] = ()) -> None:
         """Give the patient back as done; ``reason`` is why it is due again at ``next_due_at`` (None: not by time).
 
-        Due now instead where something arrived since the claim. Raises LeaseLost.
+        Due now instead where something arrived since the claim. ``audit`` is committed with it. Raises LeaseLost.
         """
-        self._give_back(
-            claim, next_due_at, reasons=reason, first_due_at=next_due_at, attempts=0, escalated=0, parked=None
-        )
+        done = {"first_due_at": next_due_at, "attempts": 0, "escalated": 0, "parked": None}
+        self._give_back(claim, next_due_at, audit, reasons=reason, **done)
 
     def postpone(self, claim: Claim, until: datetime, error_code: str) -> None:
         """Give the patient back as not done; try again at ``until`` (now where something arrived). Keeps attempts.
@@ -196,10 +196,13 @@ class Agenda:
         """Sleep until somebody may be due: at most ``timeout`` seconds and never more than one. Whether woken."""
         return self._wake.wait(timeout)
 
-    def _give_back(self, claim: Claim, due_at: datetime | None, *, reasons: str, **values: object) -> None:
+    def _give_back(
+        self, claim: Claim, due_at: datetime | None, audit: Sequence[AuditEntry] = (), *, reasons: str, **values: object
+    ) -> None:
         now = self._clock()
         with self._database.writing() as connection:
             check_fence(connection, claim)
+            append_entries(connection, audit, now)
             released = sa.update(agenda).where(_of(claim)).values(lease_owner=None, lease_until=None, broken_off=0)
             unchanged = released.where(_c.seq == claim.seq).values(due_at=due_at, reasons=reasons, **values)
             if connection.execute(unchanged).rowcount:

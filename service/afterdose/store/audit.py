@@ -7,7 +7,7 @@ end shows only to those who have kept a later hash elsewhere.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -87,19 +87,26 @@ def append_entries(connection: Connection, entries: Sequence[AuditEntry], now: d
         return
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    newest = sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)
-    before = connection.execute(newest).scalar() or BEGINNING
+    before = connection.execute(_NEWEST_HASH).scalar() or BEGINNING
     rows = []
     for entry in entries:
         digest = _hash(before, now, entry)
-        rows.append({"at": now, "prev_hash": before, "hash": digest} | asdict(entry))
+        rows.append({"at": now, "prev_hash": before, "hash": digest} | _told(entry))
         before = digest
-    connection.execute(sa.insert(audit), rows)
+    connection.execute(_ADD, rows)
+
+
+_NEWEST_HASH = sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)
+_ADD = sa.insert(audit)
 
 
 def _hash(before: str, at: datetime, entry: AuditEntry) -> str:
-    told = {"prev_hash": before, "at": instant_text(at)} | asdict(entry)
+    told = {"prev_hash": before, "at": instant_text(at)} | _told(entry)
     return sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _told(entry: AuditEntry) -> dict[str, object]:
+    return {name: getattr(entry, name) for name in _NAMES}
 
 
 def _kept(row: Any) -> Kept:

@@ -30,16 +30,12 @@ class Facts:
         """
         if patient.startswith("~"):
             source, _, resource_id = patient[1:].rpartition("/")
-            chosen = sa.and_(facts.c.source == source, facts.c.resource_id == resource_id, facts.c.target == target)
+            chosen, whose = _OF_NOBODY, {"target": target, "source": source, "resource_id": resource_id}
         else:
-            named = sa.select(facts.c.source, facts.c.resource_id).where(
-                facts.c.target == target, facts.c.patient == patient, facts.c.resource_type == ADMINISTRATION
-            )
-            chosen = sa.tuple_(facts.c.source, facts.c.resource_id).in_(named)
-        chosen = sa.and_(facts.c.resource_type == ADMINISTRATION, chosen)
+            chosen, whose = _DOSES, {"target": target, "patient": patient}
         versions: dict[DoseKey, list[Fact]] = {}
         with self._database.reading() as connection:
-            for row in connection.execute(sa.select(facts).where(chosen).order_by(facts.c.seq)).mappings():
+            for row in connection.execute(chosen, whose).mappings():
                 fact = _fact(row)
                 versions.setdefault(fact.key, []).append(fact)
         return versions
@@ -49,17 +45,9 @@ class Facts:
 
         By the sender's ``lastUpdated``, else by receipt, so in any order of arrival the same; ordered by their keys.
         """
-        c, key = facts.c, (facts.c.source, facts.c.resource_type, facts.c.resource_id)
-        named = sa.select(*key).where(c.target == target, c.patient == patient, c.resource_type != ADMINISTRATION)
-        newest_first = (sa.func.coalesce(c.last_updated, c.received_at), c.received_at, c.seq)
-        place = sa.func.row_number().over(partition_by=key, order_by=[one.desc() for one in newest_first])
-        ranked = sa.select(facts, place.label("place")).where(sa.tuple_(*key).in_(named)).subquery()
-        counts = sa.select(*(ranked.c[column.name] for column in c)).where(
-            ranked.c.place == 1, ranked.c.target == target, ranked.c.patient == patient
-        )
-        statement = counts.order_by(ranked.c.source, ranked.c.resource_type, ranked.c.resource_id)
         with self._database.reading() as connection:
-            return tuple(_fact(row) for row in connection.execute(statement).mappings())
+            rows = connection.execute(_OTHERS, {"target": target, "patient": patient})
+            return tuple(_fact(row) for row in rows.mappings())
 
     def latest(self, source: str, resource_id: str, resource_type: str = ADMINISTRATION) -> Fact | None:
         """The fact of a resource that was received last, None where nothing ever was."""
@@ -75,14 +63,9 @@ class Facts:
 
     def versions(self, source: str, resource_id: str, resource_type: str = ADMINISTRATION) -> list[Fact]:
         """All facts of one resource, in order of receipt."""
-        chosen = sa.and_(
-            facts.c.source == source, facts.c.resource_type == resource_type, facts.c.resource_id == resource_id
-        )
+        which = {"source": source, "resource_type": resource_type, "resource_id": resource_id}
         with self._database.reading() as connection:
-            return [
-                _fact(row)
-                for row in connection.execute(sa.select(facts).where(chosen).order_by(facts.c.seq)).mappings()
-            ]
+            return [_fact(row) for row in connection.execute(_VERSIONS, which).mappings()]
 
     def record_read(self, claim: Claim, arrival: Arrival) -> Receipt:
         """Store what an authoritative re-read answered (``via="read"``; a delete where the EHR has it no more).
@@ -104,6 +87,38 @@ class Facts:
         """How many facts are stored."""
         with self._database.reading() as connection:
             return connection.execute(sa.select(sa.func.count()).select_from(facts)).scalar_one()
+
+
+def _others() -> sa.Select[Any]:
+    c, key = facts.c, (facts.c.source, facts.c.resource_type, facts.c.resource_id)
+    target, patient = sa.bindparam("target", type_=sa.String), sa.bindparam("patient", type_=sa.String)
+    named = sa.select(*key).where(c.target == target, c.patient == patient, c.resource_type != ADMINISTRATION)
+    newest_first = (sa.func.coalesce(c.last_updated, c.received_at), c.received_at, c.seq)
+    place = sa.func.row_number().over(partition_by=key, order_by=[one.desc() for one in newest_first])
+    ranked = sa.select(facts, place.label("place")).where(sa.tuple_(*key).in_(named)).subquery()
+    counts = sa.select(*(ranked.c[column.name] for column in c)).where(
+        ranked.c.place == 1, ranked.c.target == target, ranked.c.patient == patient
+    )
+    return counts.order_by(ranked.c.source, ranked.c.resource_type, ranked.c.resource_id)
+
+
+def _doses() -> sa.Select[Any]:
+    c = facts.c
+    of_a_dose = c.resource_type == ADMINISTRATION
+    named = sa.select(c.source, c.resource_id).where(
+        c.target == sa.bindparam("target"), c.patient == sa.bindparam("patient"), of_a_dose
+    )
+    return sa.select(facts).where(of_a_dose, sa.tuple_(c.source, c.resource_id).in_(named)).order_by(c.seq)
+
+
+def _where(*names: str) -> sa.Select[Any]:
+    return sa.select(facts).where(*(facts.c[name] == sa.bindparam(name) for name in names)).order_by(facts.c.seq)
+
+
+_OTHERS = _others()
+_DOSES = _doses()
+_OF_NOBODY = _where("source", "resource_id", "target").where(facts.c.resource_type == ADMINISTRATION)
+_VERSIONS = _where("source", "resource_type", "resource_id")
 
 
 def _driver(connection: Connection) -> Any:

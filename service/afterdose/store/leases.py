@@ -13,13 +13,20 @@ def check_fence(connection: Connection, claim: Claim) -> None:
 
     Locks the agenda row until the transaction ends, so that nobody can take the patient over in between.
     """
-    statement = (
-        sa.select(agenda.c.fence)
-        .where(agenda.c.target == claim.target, agenda.c.patient == claim.patient, agenda.c.lease_owner.is_not(None))
-        .with_for_update()
-    )
-    if connection.execute(statement).scalar() != claim.fence:
+    held = connection.execute(_FENCE, {"target": claim.target, "patient": claim.patient}).scalar()
+    if held != claim.fence:
         raise LeaseLost("another worker has taken the patient over, or the work was finished")
+
+
+_FENCE = (
+    sa.select(agenda.c.fence)
+    .where(
+        agenda.c.target == sa.bindparam("target"),
+        agenda.c.patient == sa.bindparam("patient"),
+        agenda.c.lease_owner.is_not(None),
+    )
+    .with_for_update()
+)
 
 
 def check_owner(claim: Claim, target: str, patient: str) -> None:

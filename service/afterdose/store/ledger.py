@@ -25,13 +25,9 @@ class Ledger:
 
     def load(self, target: str, patient: str) -> list[LedgerRow]:
         """Every artifact of a patient, in the order of their keys."""
-        chosen = (
-            sa.select(ledger)
-            .where(ledger.c.target == target, ledger.c.patient == patient)
-            .order_by(ledger.c.kind, ledger.c.subject, ledger.c.generation)
-        )
+        whose = {"target": target, "patient": patient}
         with self._database.reading() as connection:
-            return [_row(row) for row in connection.execute(chosen).mappings()]
+            return [_row(row) for row in connection.execute(_OF_PATIENT, whose).mappings()]
 
     def record(self, claim: Claim, rows: Sequence[LedgerRow], audit: Sequence[AuditEntry] = ()) -> None:
         """Store how artifacts stand now: what is about to be written before its first byte leaves, and what came of it.
@@ -45,6 +41,13 @@ class Ledger:
             check_fence(connection, claim)
             upsert(connection, ledger, [_columns(replace(row, updated_at=now)) for row in rows])
             append_entries(connection, audit, now)
+
+
+_OF_PATIENT = (
+    sa.select(ledger)
+    .where(ledger.c.target == sa.bindparam("target"), ledger.c.patient == sa.bindparam("patient"))
+    .order_by(ledger.c.kind, ledger.c.subject, ledger.c.generation)
+)
 
 
 def _columns(row: LedgerRow) -> dict[str, object]:

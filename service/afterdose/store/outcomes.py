@@ -42,11 +42,9 @@ class Outcomes:
         now = self._clock()
         with self._database.writing() as connection:
             check_fence(connection, claim)
-            connection.execute(
-                sa.delete(outcomes).where(outcomes.c.target == claim.target, outcomes.c.patient == claim.patient)
-            )
+            connection.execute(_FORGET, {"whose_target": claim.target, "whose_patient": claim.patient})
             if rows:
-                connection.execute(sa.insert(outcomes), [_columns(row, now) for row in rows])
+                connection.execute(_ADD, [_columns(row, now) for row in rows])
             upsert(
                 connection,
                 memberships,
@@ -61,9 +59,8 @@ class Outcomes:
 
     def memberships(self, target: str, patient: str) -> dict[DoseKey, Membership]:
         """Dose session and course of every administration that was ever assigned to one for this patient."""
-        m = memberships.c
         with self._database.reading() as connection:
-            rows = connection.execute(sa.select(memberships).where(m.target == target, m.patient == patient))
+            rows = connection.execute(_MEMBERS, {"target": target, "patient": patient})
             return {
                 DoseKey(row.source, row.resource_id): Membership(session_id=row.session_id, course_id=row.course_id)
                 for row in rows
@@ -108,6 +105,15 @@ class Outcomes:
         statement = sa.select(outcomes.c.outcome, sa.func.count()).group_by(outcomes.c.outcome)
         with self._database.reading() as connection:
             return {Outcome(outcome): number for outcome, number in connection.execute(statement)}
+
+
+_FORGET = sa.delete(outcomes).where(
+    outcomes.c.target == sa.bindparam("whose_target"), outcomes.c.patient == sa.bindparam("whose_patient")
+)
+_ADD = sa.insert(outcomes)
+_MEMBERS = sa.select(memberships).where(
+    memberships.c.target == sa.bindparam("target"), memberships.c.patient == sa.bindparam("patient")
+)
 
 
 def _columns(row: OutcomeRow, now: datetime) -> dict[str, object]:

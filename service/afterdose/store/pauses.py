@@ -38,4 +38,7 @@ class Pauses:
     def all(self) -> dict[str, datetime]:
         """The paused targets, and since when they are."""
         with self._database.reading() as connection:
-            return {row.target: row.since for row in connection.execute(sa.select(pauses).order_by(_c.target))}
+            return {row.target: row.since for row in connection.execute(_ALL)}
+
+
+_ALL = sa.select(pauses).order_by(_c.target)

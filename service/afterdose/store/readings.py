@@ -19,17 +19,20 @@ class Readings:
 
     def find(self, source: str, resource_type: str, resource_id: str) -> Reading | None:
         """What was last read of a resource, None where it never was."""
-        chosen = sa.select(readings).where(
-            readings.c.source == source,
-            readings.c.resource_type == resource_type,
-            readings.c.resource_id == resource_id,
-        )
+        place = {"source": source, "resource_type": resource_type, "resource_id": resource_id}
         with self._database.reading() as connection:
-            row = connection.execute(chosen).mappings().first()
+            row = connection.execute(_ONE, place).mappings().first()
         return Reading(**row) if row is not None else None
 
-    def keep(self, claim: Claim, reading: Reading) -> None:
-        """Store what was read now. Raises LeaseLost."""
+    def keep(self, claim: Claim, *read: Reading) -> None:
+        """Store what was read, all of it in one transaction. Raises LeaseLost."""
+        if not read:
+            return
         with self._database.writing() as connection:
             check_fence(connection, claim)
-            upsert(connection, readings, [asdict(reading)])
+            upsert(connection, readings, [asdict(reading) for reading in read])
+
+
+_ONE = sa.select(readings).where(
+    *(readings.c[name] == sa.bindparam(name) for name in ("source", "resource_type", "resource_id"))
+)

@@ -64,8 +64,8 @@ def sync(connection: Connection, claim: Claim, items: Sequence[ReviewItem], now:
 
     What a person resolved stays resolved while the same administrations are asked about for the same reasons.
     """
-    mine = sa.select(reviews).where(_c.target == claim.target, _c.patient == claim.patient).order_by(_c.id)
-    newest = {row.founder: row for row in map(_row, connection.execute(mine).mappings())}
+    mine = connection.execute(_MINE, {"target": claim.target, "patient": claim.patient})
+    newest = {row.founder: row for row in map(_row, mine.mappings())}
     for item in items:
         row = newest.pop(item.founder, None)
         if row is not None and row.closed_at is None:
@@ -78,6 +78,11 @@ def sync(connection: Connection, claim: Claim, items: Sequence[ReviewItem], now:
     unwanted = [row.id for row in newest.values() if row.closed_at is None]
     if unwanted:
         connection.execute(sa.update(reviews).where(_c.id.in_(unwanted)).values(closed_at=now))
+
+
+_MINE = (
+    sa.select(reviews).where(_c.target == sa.bindparam("target"), _c.patient == sa.bindparam("patient")).order_by(_c.id)
+)
 
 
 def _asks_more(item: ReviewItem, row: ReviewRow) -> bool:

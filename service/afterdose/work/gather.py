@@ -80,12 +80,15 @@ class Gatherer:
         named = {key.source for key in history} | {fact.source for fact in others}
         related = {name: self._related(name, others, claim, hold) for name in sorted(named)}
         case = _Case(claim, hold, related)
-        found = (self._dose(case, key, history[key]) for key in sorted(history))
-        doses = tuple(dose for dose in found if dose is not None)
-        announced = [
-            coming(one, claim.patient, claim.target, self._surroundings, self._store.facts.versions)
-            for one in related.values()
-        ]
+        try:
+            found = (self._dose(case, key, history[key]) for key in sorted(history))
+            doses = tuple(dose for dose in found if dose is not None)
+            announced = [
+                coming(one, claim.patient, claim.target, self._surroundings, self._store.facts.versions)
+                for one in related.values()
+            ]
+        finally:
+            self._store.readings.keep(claim, *(reading for one in related.values() for reading in one.readings))
         return Gathered(
             doses=doses,
             planned=tuple(dose for one in announced for dose in one.doses),

@@ -75,6 +75,7 @@ class Related:
         self._hold = hold
         self._clock = clock
         self._known: dict[tuple[str, str], _Known] = {}
+        self._read: dict[tuple[str, str], Reading] = {}
 
     def find(self, ref: str | None, *types: str, since: datetime) -> Resource | None:
         """The resource of one of ``types`` that a reference names, as heard of at ``since`` or later.
@@ -179,10 +180,15 @@ class Related:
         newer = read if read.resource is not None and read.said >= pushed.said else pushed
         return _Known(newer.resource, max(pushed.at, read.at), newer.said)
 
+    @property
+    def readings(self) -> list[Reading]:
+        """What was read so far, to be stored with its time."""
+        return list(self._read.values())
+
     def _reading(self, type_: str, id_: str) -> _Known | None:
         if self.source.client is None:
             return None
-        reading = self._store.readings.find(self.source.name, type_, id_)
+        reading = self._read.get((type_, id_)) or self._store.readings.find(self.source.name, type_, id_)
         return _of_reading(reading) if reading is not None else None
 
     def _keep(self, place: tuple[str, str], resource: Resource | None) -> _Known:
@@ -194,7 +200,7 @@ class Related:
             read_at=self._clock(),
             raw=strict_json.dumps(resource) if resource is not None else b"",
         )
-        self._store.readings.keep(self._claim, reading)
+        self._read[place] = reading
         return _of_reading(reading)
 
     def _permits(self, client: EhrClient, type_: str, interaction: Interaction) -> bool:

@@ -1,7 +1,7 @@
 """What was read of a patient, for the audit: every read and search that left, with what came of it.
 
-Reads are noted while one patient is worked on and kept together at the end, also when the work failed. Writes are
-audited with the ledger, before they leave (``journal``).
+Reads are noted while one patient is worked on and kept together at the end: with the giving back of the patient, or by
+themselves where the work failed. Writes are audited with the ledger, before they leave (``journal``).
 """
 
 from collections.abc import Callable, Iterator
@@ -20,12 +20,20 @@ _ABOUT_NOBODY = "metadata"
 
 
 @contextmanager
-def reading(audit: Audit, claim: Claim) -> Iterator[None]:
-    """What this thread reads in the block is read for the claimed patient."""
+def reading(audit: Audit, claim: Claim) -> Iterator[Callable[[], list[AuditEntry]]]:
+    """What this thread reads in the block is read for the claimed patient.
+
+    Gives a function that hands over what was noted so far, to be kept by the caller; the rest is kept at the end.
+    """
     notes: list[AuditEntry] = []
+
+    def hand_over() -> list[AuditEntry]:
+        handed, notes[:] = list(notes), []
+        return handed
+
     token = _NOTES.set((claim, notes))
     try:
-        yield
+        yield hand_over
     finally:
         _NOTES.reset(token)
         audit.append(*notes)

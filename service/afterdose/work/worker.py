@@ -96,9 +96,9 @@ class Worker:
             self._park(claim, "poison", "broken-off")
             return
         try:
-            with reading(self._store.audit, claim):
+            with reading(self._store.audit, claim) as hand_over:
                 done = self._reconciler.reconcile(claim, self._holder(claim))
-            self._store.agenda.finish(claim, done.next_due_at, "time")
+                self._store.agenda.finish(claim, done.next_due_at, "time", audit=hand_over())
         except LeftAlone:
             self._store.agenda.leave(claim)
         except (EhrUnavailable, EhrConflict) as error:
