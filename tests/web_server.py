@@ -20,7 +20,7 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
 from afterdose import logs
-from afterdose.bootstrap import message_desk
+from afterdose.bootstrap import hearing, message_desk
 from afterdose.connections import published_keys
 from afterdose.settings import Settings, load_settings
 from afterdose.store.migrate import migrate
@@ -98,10 +98,13 @@ def open_web(folder: Path, settings: Settings | None = None) -> Iterator[Web]:
     """The application over a real SQLite store, without a socket."""
     settings = settings or load_settings(write_settings(folder), {})
     store = open_store(settings.database, clock=_now)
+    heard = hearing(settings, store)
     services = WebServices(
         settings=settings,
         submit=store.committer.submit,
         hurry=store.sweeps.hurry,
+        hear=heard.hear,
+        counts=heard.counts,
         quarantine=store.quarantine,
         clock=_now,
         messages=message_desk(settings, store, clock=_now),

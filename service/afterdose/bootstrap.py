@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from afterdose import logs
 from afterdose.connections import connect, published_keys
 from afterdose.content.content import Content, load_content
+from afterdose.content.ehrs import read_ehr
 from afterdose.content.v2 import read_v2
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose
@@ -30,6 +31,7 @@ from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
 from afterdose.work.gather import Gatherer
+from afterdose.work.hearing import Hearing
 from afterdose.work.intake import Origin
 from afterdose.work.messages import Desk, Messages
 from afterdose.work.reconcile import Reconciler, Target
@@ -67,11 +69,14 @@ def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flas
     def keys() -> list[dict[str, object]]:
         return published_keys(settings, clock())
 
+    heard = hearing(settings, store)
     return create_app(
         WebServices(
             settings=settings,
             submit=store.committer.submit,
             hurry=store.sweeps.hurry,
+            hear=heard.hear,
+            counts=heard.counts,
             quarantine=store.quarantine,
             messages=message_desk(settings, store, clock=clock),
             clock=clock,
@@ -82,6 +87,13 @@ def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flas
             metrics=WebMetrics(CollectorRegistry(), lambda: _gauges(store, clock()), lambda: _polled(settings, store)),
         )
     )
+
+
+def hearing(settings: Settings, store: Store) -> Hearing:
+    """What keeps what notifications say of themselves, over an open store."""
+    facts = {name: read_ehr(name, settings.site_overlay) for name in {one.ehr for one in settings.sources.values()}}
+    counting = {one.name for one in settings.sources.values() if facts[one.ehr].subscriptions.numbers}
+    return Hearing(store.subscriptions, counting.__contains__)
 
 
 def message_desk(settings: Settings, store: Store, *, clock: Clock) -> Messages:

@@ -32,6 +32,7 @@ UNDISPUTED = {
     "core/cases.py": {"2": "a session of one member is not shared"},
     "core/errors.py": {"400": "the HTTP status of bad input"},
     "core/identity.py": {"8192": "ids that are kept at hand"},
+    "core/numbering.py": {"64": "gaps that are told apart"},
     "core/slots.py": {"24": "hours in a day", "60": "minutes in an hour"},
     "core/standing.py": {"2": "a place in an order", "3": "a place in an order"},
     "fhir/decode.py": {"0.001": "kilograms in a gram", "0.45359237": "kilograms in a pound"},

@@ -9,6 +9,7 @@ from afterdose.content.locate import choose
 from afterdose.content.schemas import Count, Day, Flag, Strict, load, read_toml, words
 from afterdose.fhir.resource_types import R4_TYPES
 from afterdose.fhir.rungs import Artifact, EhrFacts, TypeFacts, rungs_of
+from afterdose.fhir.subscription import DELETIONS, FORMS, Addition, SubscriptionFacts
 
 _NEEDS = ("location", "pool", "sender")
 _TEMPLATE = validate.Regexp(
@@ -41,6 +42,22 @@ class _TypeSchema(Strict):
             raise ValidationError("expected the path of a text, because what is found has to be known again", "mark")
 
 
+class _AdditionSchema(Strict):
+    url = words(required=True)
+    value = fields.Dict(keys=words(), required=True, validate=validate.Length(equal=1, error="expected one value"))
+    on_channel = Flag(load_default=False)
+    variant = fields.String(
+        load_default=None, validate=validate.OneOf((DELETIONS,), error=f"expected {DELETIONS}, or nothing")
+    )
+
+
+class _SubscriptionsSchema(Strict):
+    offered = Flag(load_default=True)
+    form = fields.String(load_default=None, validate=validate.OneOf(FORMS, error=f"expected one of {', '.join(FORMS)}"))
+    numbers = Flag(load_default=True)
+    additions = fields.List(fields.Nested(_AdditionSchema), load_default=list)
+
+
 class _EhrSchema(Strict):
     title = words(required=True)
     sources = fields.List(words(), required=True, validate=validate.Length(min=1, error="expected where this is said"))
@@ -55,6 +72,8 @@ class _EhrSchema(Strict):
         values=fields.Nested(_TypeSchema),
         load_default=dict,
     )
+
+    subscriptions = fields.Nested(_SubscriptionsSchema, load_default=lambda: _SubscriptionsSchema().load({}))
 
     @validates_schema(skip_on_field_errors=True)
     def _on_the_ladder(self, data: dict[str, Any], **kwargs: object) -> None:
@@ -77,7 +96,13 @@ def read_ehr(name_or_path: str, overlay: Path | None = None) -> EhrFacts:
         title=data["title"],
         rungs={Artifact(artifact): rung for artifact, rung in data["rungs"].items()},
         types={type_: _facts(table) for type_, table in data["types"].items()},
+        subscriptions=_subscriptions(data["subscriptions"]),
     )
+
+
+def _subscriptions(table: dict[str, Any]) -> SubscriptionFacts:
+    additions = tuple(Addition(**one) for one in table.pop("additions"))
+    return SubscriptionFacts(additions=additions, **table)
 
 
 def _facts(table: dict[str, Any]) -> TypeFacts:

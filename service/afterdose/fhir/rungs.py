@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from afterdose.core.care import ArtifactKind
 from afterdose.fhir.encode import RESOURCE_TYPE
+from afterdose.fhir.subscription import SubscriptionFacts
 
 WORKLIST = "worklist"
 
@@ -102,10 +103,14 @@ class TypeFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EhrFacts:
-    """What is known of a product. ``rungs``: where it is other than what it declares; ``types``: by resource type."""
+    """What is known of a product. ``rungs``: where it is other than what it declares; ``types``: by resource type.
+
+    ``subscriptions``: how it takes the Subscriptions by which it notifies us.
+    """
 
     name: str
     title: str
+    subscriptions: SubscriptionFacts = field(default_factory=SubscriptionFacts)
     rungs: Mapping[Artifact, str] = field(default_factory=dict)
     types: Mapping[str, TypeFacts] = field(default_factory=dict)
 

@@ -20,6 +20,7 @@ from afterdose.settings.model import (
 )
 from afterdose.settings.polling import PollSettings
 from afterdose.settings.signatures import SigningKey
+from afterdose.settings.subscribing import SubscribeSettings
 
 __all__ = [
     "Authentication",
@@ -34,6 +35,7 @@ __all__ = [
     "Smart",
     "SourceSettings",
     "StaticHeader",
+    "SubscribeSettings",
     "TargetSettings",
     "WebSettings",
     "WorkSettings",

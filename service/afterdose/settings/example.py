@@ -47,8 +47,8 @@ def _table(schema: Schema, path: str, secret: str = "") -> Iterator[str]:
             yield f"[{name}]"
             yield from _table(field.schema(), name)
         else:
-            yield f"[{below}]"
-            yield from _table(field.schema, below, field.metadata.get("file", ""))
+            lines = (f"[{below}]", *_table(field.schema, below, field.metadata.get("file", "")))
+            yield from _behind_hashes(lines) if field.metadata.get("optional") else lines
 
 
 def _behind_hashes(lines: Iterable[str]) -> Iterator[str]:

@@ -24,6 +24,25 @@ NAME = validate.Regexp(
 HEADER = validate.Regexp(re.compile(rf"{_TOKEN.pattern}\Z"), error="expected the name of an HTTP header")
 
 
+class FileText(str):
+    """Text that knows the file that it was read from."""
+
+    __slots__ = ("file",)
+    file: Path
+
+    @classmethod
+    def read(cls, file: Path) -> "FileText":
+        """What a file holds, without the line's end. Raises OSError, UnicodeDecodeError."""
+        text = cls(file.read_text(encoding="utf-8").strip())
+        text.file = file
+        return text
+
+
+def file_of(value: str) -> Path | None:
+    """The file that a text was read from, None where it was not."""
+    return value.file if isinstance(value, FileText) else None
+
+
 class Whole(fields.Field[int]):
     """A whole number from ``low`` to ``high``; text of digits is one, since variables hold text."""
 

@@ -11,7 +11,7 @@ from marshmallow import ValidationError
 
 from afterdose.core.errors import BadSettings
 from afterdose.settings.authentication import build_auth
-from afterdose.settings.fields import is_loopback
+from afterdose.settings.fields import FileText, is_loopback
 from afterdose.settings.mllp import listeners
 from afterdose.settings.model import (
     LogSettings,
@@ -126,7 +126,7 @@ def _content(name: object, folder: Path, key: str) -> str:
     if not isinstance(name, str) or not name or "\0" in name:
         raise BadSettings(f"{key}: expected the path of a file")
     try:
-        return (folder / name).read_text(encoding="utf-8").strip()
+        return FileText.read(folder / name)
     except OSError as error:
         raise BadSettings(f"{key}: the file cannot be read ({error.strerror})") from error
     except UnicodeDecodeError:

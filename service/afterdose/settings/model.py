@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from afterdose.settings.mllp import MllpSettings
 from afterdose.settings.polling import PollSettings
 from afterdose.settings.signatures import SigningKey
+from afterdose.settings.subscribing import SubscribeSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +19,20 @@ class SenderSecret:
     """A secret that a sender shows us; only its digest is kept, so nothing can print the secret itself.
 
     ``scheme`` is the word before the secret in the header (``Bearer``), None where the header holds the secret alone.
+    ``file``: where it was read from, None where it stood in the settings themselves.
     """
 
     header: str
     scheme: str | None
     sha256: bytes
+    file: Path | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, value: str, *, header: str = "Authorization", scheme: str | None = "Bearer") -> "SenderSecret":
+    def of(
+        cls, value: str, *, header: str = "Authorization", scheme: str | None = "Bearer", file: Path | None = None
+    ) -> "SenderSecret":
         """Keep the digest of ``value``."""
-        return cls(header=header, scheme=scheme, sha256=hashlib.sha256(value.encode()).digest())
+        return cls(header=header, scheme=scheme, sha256=hashlib.sha256(value.encode()).digest(), file=file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,9 @@ class SourceSettings:
 
     A request shows one of the ``secrets`` and is signed with one of the ``signatures``, where there are such.
 
-    ``poll`` is None where it is not asked for what it did not send.
+    ``ehr``: the file of what is known of the product.
+
+    ``poll`` is None where it is not asked for what it did not send, ``subscribe`` where we make no Subscriptions there.
 
     For HL7 v2: ``patient_identifier_system`` is that of the patients' numbers, ``ignored_messages`` are types that are
     acknowledged and no more.
@@ -168,6 +175,8 @@ class SourceSettings:
     patient_identifier_system: str | None
     ignored_messages: frozenset[str]
     poll: PollSettings | None
+    ehr: str
+    subscribe: SubscribeSettings | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ A signature is the HMAC-SHA-256 of the body, byte for byte (RFC 2104). It covers
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from marshmallow import RAISE, Schema, fields, validate
 
 from afterdose.core.errors import BadSettings
-from afterdose.settings.fields import HEADER, Secret
+from afterdose.settings.fields import HEADER, Secret, file_of
 
 Format = Literal["hex", "sha256=", "base64"]
 """How the sender writes a signature: hexadecimal digits (Medplum), the same behind ``sha256=`` (WebSub), Base64."""
@@ -21,11 +22,15 @@ _MOST = 2
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A secret that the sender shares with us, the header in which it signs with it, and how."""
+    """A secret that the sender shares with us, the header in which it signs with it, and how.
+
+    ``file``: where the secret was read from, None where it stood in the settings themselves.
+    """
 
     header: str
     format: Format
     secret: bytes = field(repr=False)
+    file: Path | None = field(default=None, compare=False)
 
     @property
     def sha256(self) -> bytes:
@@ -67,4 +72,7 @@ def signing_keys(key: str, entries: list[dict[str, Any]]) -> tuple[SigningKey, .
     """The value of a ``signatures`` list that the schema has passed. Raises BadSettings naming the key."""
     if len(entries) > _MOST:
         raise BadSettings(f"{key}: expected {_MOST} keys at most")
-    return tuple(SigningKey(entry["header"], entry["format"], entry["value"].encode()) for entry in entries)
+    return tuple(
+        SigningKey(entry["header"], entry["format"], entry["value"].encode(), file_of(entry["value"]))
+        for entry in entries
+    )

@@ -9,11 +9,12 @@ from marshmallow import fields, validate
 
 from afterdose.core.errors import BadSettings
 from afterdose.settings.authentication import auth_fields, build_auth
-from afterdose.settings.fields import HEADER, BaseUrl, Location, Secret, Words, Zone, is_loopback
+from afterdose.settings.fields import HEADER, BaseUrl, Location, Secret, Words, Zone, file_of, is_loopback
 from afterdose.settings.keys import Strict, switch, text
 from afterdose.settings.model import SenderSecret, SourceSettings, TargetSettings
 from afterdose.settings.polling import PollSchema, polling
 from afterdose.settings.signatures import SignatureSchema, signing_keys
+from afterdose.settings.subscribing import subscribe_field, subscribing
 
 _MOST_SECRETS = 2
 
@@ -61,6 +62,7 @@ class SourceSchema(Strict):
         metadata={"help": "Whether we may read from that base URL."},
         error_messages={"invalid": "expected true or false"},
     )
+    ehr = text("On another server than the target's: which EHR it is, as at the target.", load_default=None)
     ca_bundle = Location(
         load_default=None, metadata={"help": "On another server than the target's: certificates to trust (a PEM file)."}
     )
@@ -120,6 +122,7 @@ class SourceSchema(Strict):
         load_default=None,
         metadata={"help": "How the source is asked for what it did not send. Without this table it is not."},
     )
+    subscribe = subscribe_field()
 
 
 def build_source(
@@ -142,11 +145,15 @@ def build_source(
         raise BadSettings(f"sources.{name}.secrets: {expected}")
     auth = build_auth(f"sources.{name}.auth", entry.pop("auth"), folder)
     poll = polling(f"sources.{name}.poll", entry.pop("poll"), readable=entry["readable"])
+    subscribe = subscribing(f"sources.{name}.subscribe", entry.pop("subscribe"), readable=entry["readable"])
+    ehr = entry.pop("ehr") or ("generic" if elsewhere else targets[entry["target"]].ehr)
     ca_bundle = entry.pop("ca_bundle")
     return SourceSettings(
         name=name,
         base_url=base_url,
+        ehr=ehr,
         poll=poll,
+        subscribe=subscribe,
         secrets=secrets,
         signatures=signatures,
         auth=auth,
@@ -162,6 +169,7 @@ def sender_secrets(key: str, entries: list[dict[str, Any]]) -> tuple[SenderSecre
     return tuple(
         SenderSecret.of(
             entry["value"],
+            file=file_of(entry["value"]),
             header=entry["header"],
             scheme=("Bearer" if entry["header"].lower() == "authorization" else None)
             if entry["scheme"] is None

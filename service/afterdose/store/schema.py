@@ -269,6 +269,25 @@ backfills = sa.Table(
     sa.Column("updated_at", Instant, nullable=False),
 )
 
+subscriptions = sa.Table(
+    "subscriptions",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("subscription", sa.Text, primary_key=True, comment="id of the Subscription at the source"),
+    sa.Column("mark", sa.Text, comment="by which the source finds it as ours; NULL where somebody else made it"),
+    sa.Column("resource_type", sa.Text, comment="what it tells of, where we made it"),
+    sa.Column("numbering", sa.JSON(none_as_null=True), comment="which of its numbered events are known"),
+    sa.Column("gap_at", Instant, comment="since when numbers are missing"),
+    sa.Column("unnamed", sa.BigInteger, comment="the lowest event that said not of what, and was not asked about"),
+    sa.Column("heard_at", Instant, comment="when its newest notification came, heartbeats among them"),
+    sa.Column("heartbeat", sa.Integer, comment="seconds of silence after which the source sends one"),
+    sa.Column("status", sa.Text, comment="as it was last read, or said"),
+    sa.Column("looked_at", Instant, comment="when it was last asked about"),
+    sa.Column("activations", sa.Integer, nullable=False, comment="tries to activate it again, in a row"),
+    sa.Column("activated_at", Instant, comment="when that was last tried"),
+    sa.Column("troubles", sa.JSON, nullable=False, comment="code of what is wrong -> since when; alarmed"),
+)
+
 
 def patient_key(patient: str | None, source: str, resource_id: str) -> str:
     """Under which key of the agenda an administration stands."""

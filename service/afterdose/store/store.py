@@ -15,6 +15,7 @@ from afterdose.store.pauses import Pauses
 from afterdose.store.quarantine import Quarantine
 from afterdose.store.readings import Readings
 from afterdose.store.reviews import Reviews
+from afterdose.store.subscriptions import Subscriptions
 from afterdose.store.sweeps import Sweeps
 from afterdose.store.wake import NotifyWake, PipeWake, Wake
 
@@ -41,6 +42,7 @@ class Store:
         self.quarantine = Quarantine(database)
         self.sweeps = Sweeps(database, clock)
         self.backfills = Backfills(database, clock)
+        self.subscriptions = Subscriptions(database, clock)
 
     def check_schema(self) -> None:
         """Raise StoreUnusable, naming `afterdose migrate`, where the schema is not the one this program knows."""

@@ -6,6 +6,7 @@ Every shape that a FHIR server's subscription sends ends in ``work.intake``; her
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 from flask import Blueprint, Response, request
@@ -21,7 +22,7 @@ from afterdose.web.auth import current_origin, current_source
 from afterdose.web.body import BodyReader
 from afterdose.web.problems import fhir_answer
 from afterdose.web.services import WebServices
-from afterdose.work.intake import Entry, Reception, deletion, receive
+from afterdose.work.intake import Entry, Origin, Reception, deletion, receive
 
 MEDIA_TYPES = frozenset({"application/fhir+json", "application/json", "application/json+fhir"})
 MEDPLUM_DELETED = "X-Medplum-Deleted-Resource"
@@ -109,13 +110,18 @@ class _Door:
     def _receive(self, body: bytes, resource_type: str | None, resource_id: str | None) -> Reception:
         deleted = request.headers.get(MEDPLUM_DELETED)
         if deleted is None:
-            return receive(body, current_origin(), expected_type=resource_type, expected_id=resource_id)
+            return receive(body, self._origin(), expected_type=resource_type, expected_id=resource_id)
         type_, _, deleted_id = deleted.partition("/")
         if type_ not in accepted.TYPES:
             raise _not_taken()
         if body.strip() != b"{}" or resource_id not in (None, deleted_id) or resource_type not in (None, type_):
             raise BadInput(Problem("invalid", "", f"{MEDPLUM_DELETED} contradicts the rest of the request"))
         return Reception(None, (Entry(deletion(current_origin(), type_, deleted_id)),))
+
+    def _origin(self) -> Origin:
+        """The sender; one that can be read and numbers its events can be asked for those that it does not name."""
+        origin = current_origin()
+        return replace(origin, asked=origin.readable and self._services.counts(origin.source))
 
     def _ask(self, started: float) -> Response:
         """Something happened and nothing is said of what (HAPI without a payload): the source is polled now."""
@@ -130,6 +136,7 @@ class _Door:
             if entry.refused:
                 self._quarantine(entry.refused, entry.problems)
         self._store(reception.arrivals, started)
+        self._services.hear(reception, current_origin())
         if reception.unnamed:
             self._ask(started)
 

@@ -7,13 +7,15 @@ from datetime import datetime
 from afterdose.settings import Settings
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.web.metrics import WebMetrics
+from afterdose.work.intake import Origin, Reception
 from afterdose.work.messages import Messages, Quarantine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebServices:
     """``submit`` returns once the arrivals are on disk. ``checks``: by name, None or a sentence on what is wrong.
-    ``hurry`` returns once it is on disk that a source is to be polled now.
+    ``hurry`` returns once it is on disk that a source is to be polled now, ``hear`` once what a notification says of
+    itself is. ``counts``: whether a source numbers its events as it should.
 
     ``published_keys`` are our public keys, ``paused`` the targets that people have paused, ``polled`` since when
     everything of each source that is polled is known, as they stand at the moment of the call.
@@ -22,6 +24,8 @@ class WebServices:
     settings: Settings
     submit: Callable[[Sequence[Arrival]], Sequence[Receipt]]
     hurry: Callable[[str], None]
+    hear: Callable[[Reception, Origin], None]
+    counts: Callable[[str], bool]
     quarantine: Quarantine
     messages: Messages
     clock: Callable[[], datetime]

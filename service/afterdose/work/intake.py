@@ -37,7 +37,7 @@ class Origin:
     """A source as intake sees it: its name, the EHR that its patients belong to, and the base of its references.
 
     ``readable``: whether a dose that is only named can be read there; ``polled``: whether one that is not even named
-    is found by asking.
+    is found by asking what changed, ``asked`` by asking for the event of its number.
     """
 
     source: str
@@ -45,6 +45,7 @@ class Origin:
     base_url: str
     readable: bool = True
     polled: bool = False
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,14 @@ class Reception:
     """All that one body held; ``bundle_type`` is None where a resource came alone.
 
     ``hints``: of the doses that were named and not carried. ``unnamed``: something happened that only a poll can find.
+    ``notifications``: the cover sheets of a topic-based notification.
     """
 
     bundle_type: str | None
     entries: tuple[Entry, ...]
     hints: tuple[Arrival, ...] = ()
     unnamed: bool = False
+    notifications: tuple[Notification, ...] = ()
 
     @property
     def arrivals(self) -> list[Arrival]:
@@ -148,7 +151,7 @@ def _bundle(bundle: Mapping[str, object], origin: Origin, via: Via) -> Reception
     if not isinstance(listed, list):
         raise BadInput(Problem("structure", "Bundle.entry", "is not an array"))
     carried = {name for entry in listed for name in _carried(entry, origin)}
-    covers = [_cover(entry) for entry in listed]
+    covers = [_cover(entry, bundle.get("timestamp")) for entry in listed]
     named: dict[tuple[str, str], None] = {}
     entries: list[Entry] = []
     for place, (entry, cover) in enumerate(zip(listed, covers, strict=True)):
@@ -168,11 +171,11 @@ def _bundle(bundle: Mapping[str, object], origin: Origin, via: Via) -> Reception
     if refused and not hints and not any(entry.arrival for entry in entries):
         raise BadInput(*(problem for entry in refused for problem in entry.problems))
     unnamed = origin.polled and not carried and any(cover is not None and cover.is_empty for cover in covers)
-    return Reception(type_, tuple(entries), hints, unnamed)
+    return Reception(type_, tuple(entries), hints, unnamed, tuple(cover for cover in covers if cover is not None))
 
 
-def _cover(entry: object) -> Notification | None:
-    return notification.read(entry.get("resource")) if isinstance(entry, Mapping) else None
+def _cover(entry: object, sent: object) -> Notification | None:
+    return notification.read(entry.get("resource"), sent=sent) if isinstance(entry, Mapping) else None
 
 
 def _carried(entry: object, origin: Origin) -> Iterator[tuple[str, str]]:
@@ -208,7 +211,7 @@ def _told(
     origin: Origin,
 ) -> Entry:
     """What becomes of an entry that carries nothing itself: ``about`` is what it names, None for types not taken."""
-    if cover is not None and cover.is_empty and origin.polled:
+    if cover is not None and cover.is_empty and (origin.polled or (origin.asked and cover.is_numbered)):
         return Entry()
     if cover is not None and cover.is_empty:
         problem = Problem("not-supported", path, "tells of events without naming any; ids or full resources are needed")

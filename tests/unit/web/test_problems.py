@@ -47,6 +47,8 @@ def client(tmp_path: Path) -> Callable[..., FlaskClient]:
     settings = load_settings(write_settings(tmp_path), {})
     services = WebServices(
         hurry=lambda _source: None,
+        hear=lambda _reception, _origin: None,
+        counts=lambda _source: True,
         settings=settings,
         submit=lambda _arrivals: [],
         quarantine=BrokenQuarantine(),
