@@ -279,6 +279,7 @@ class Workshop:
             raise BadSettings(f"targets.{target.name}.{error}") from None
         return Target(
             name=target.name,
+            base_url=target.base_url,
             client=self._connections.targets[target.name].client,
             clinic=clinic,
             shadow=target.mode == "shadow",

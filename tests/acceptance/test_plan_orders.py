@@ -143,3 +143,44 @@ def test_a_dose_charted_late_tells_how_much_of_its_window_has_gone(tmp_path: Pat
     file = a_file(tmp_path, spray("dose", "2026-01-05 10:00"))
     document = planned("--now", at("2026-01-07 05:40"), file)
     assert "19 h of the window have gone" in of_type(document, "CarePlan")[0]["text"]["div"]
+
+
+def a_document(**changes: Any) -> Resource:
+    subject = {"reference": "Patient/pat-1"}
+    return {"resourceType": "DocumentReference", "id": "doc-1", "status": "current", "subject": subject} | changes
+
+
+def crisis_tasks(document: dict[str, Any]) -> list[Resource]:
+    return [one for one in of_type(document, "Task") if one["code"]["coding"][0]["code"] == "crisis-pointer"]
+
+
+def test_a_patient_whose_documents_hold_no_crisis_plan_gets_a_task_and_one_without_documents_does_not(
+    tmp_path: Path,
+) -> None:
+    dose = infusion("1", "2026-01-05 10:00")
+    note = a_document(type={"coding": [{"system": "http://loinc.org", "code": "18776-5"}]})
+    plan = a_document(type={"coding": [{"system": "http://snomed.info/sct", "code": "736253002"}]})
+
+    (task,) = crisis_tasks(planned("--as-of-dose", a_file(tmp_path, dose, note)))
+    on_file = planned("--as-of-dose", a_file(tmp_path, dose, plan))
+
+    assert task["restriction"]["period"]["end"] == "2026-01-06T15:40:00Z"
+    assert crisis_tasks(on_file) == crisis_tasks(planned("--as-of-dose", a_file(tmp_path, dose))) == []
+    assert {"reference": "DocumentReference/doc-1"} in of_type(on_file, "CarePlan")[0]["supportingInfo"]
+
+
+def test_what_a_patient_states_to_prefer_is_proposed(tmp_path: Path) -> None:
+    stated = {
+        "resourceType": "Observation",
+        "id": "preference-1",
+        "status": "final",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "75773-2"}]},
+        "subject": {"reference": "Patient/pat-1"},
+        "effectiveDateTime": at("2026-01-02 12:00"),
+        "valueString": "Art therapy",
+    }
+
+    document = planned("--as-of-dose", a_file(tmp_path, infusion("1", "2026-01-05 10:00"), stated))
+
+    proposed = {one["code"]["coding"][0]["code"] for one in of_type(document, "ServiceRequest")}
+    assert proposed == {"art-work", "ongoing-psychotherapy"}

@@ -29,6 +29,8 @@ ONDANSETRON = {"coding": [{"system": RXNORM, "code": "26225"}]}
 KETAMINE = {"coding": [{"system": RXNORM, "code": "6130"}]}
 SPRAY = {"coding": [{"system": RXNORM, "code": "2119390"}]}
 INTRAVENOUS = {"coding": [{"system": SNOMED, "code": "47625008"}]}
+FOR_A_PLAN = ["DocumentReference", "DocumentReference", "Observation"]
+"""Asked once a plan follows: the crisis plan, by type and by category, and what the patient prefers."""
 
 
 @pytest.fixture
@@ -151,7 +153,7 @@ def test_the_weight_is_not_asked_for_where_the_dose_does_not_depend_on_it(ward: 
     ward.chart(dose("d2", ENDED - timedelta(days=2), dosage=per_weight))
     ward.settle()
 
-    assert sorted(asked(ward)) == ["Condition", "Patient", "Procedure"]
+    assert sorted(asked(ward)) == sorted(["Condition", "Patient", "Procedure", *FOR_A_PLAN])
 
 
 def test_what_is_known_serves_until_a_newer_hint(ward: Ward) -> None:
@@ -163,7 +165,8 @@ def test_what_is_known_serves_until_a_newer_hint(ward: Ward) -> None:
     ward.send({**given, "note": [{"text": "x"}]})
     ward.settle()
 
-    assert sorted(first) == ["Condition", "MedicationRequest", "Observation", "Patient", "Procedure"]
+    weighed = ["Condition", "MedicationRequest", "Observation", "Patient", "Procedure"]
+    assert sorted(first) == sorted([*weighed, *FOR_A_PLAN])
     assert asked(ward)[len(first) :] == ["MedicationRequest"]
 
 
@@ -190,9 +193,10 @@ def test_a_dose_costs_a_bounded_number_of_calls_however_much_it_refers_to(ward: 
     assert judged(ward, "d1")[0] == "planned"
     assert {type_: asked(ward).count(type_) for type_ in set(asked(ward))} == {
         "Condition": 6,
+        "DocumentReference": 2,
         "Encounter": 1,
         "Location": 5,
-        "Observation": 1,
+        "Observation": 2,
         "Patient": 1,
         "PractitionerRole": 5,
         "Procedure": 1,
@@ -281,7 +285,7 @@ def test_what_was_pushed_serves_where_nothing_can_be_read(mute: Ward) -> None:
     mute.settle()
 
     assert judged(mute, "d1")[0] == "planned"
-    assert asked(mute) == []
+    assert sorted(asked(mute)) == FOR_A_PLAN  # which is asked where plans are written to
 
 
 def test_what_is_pushed_after_the_dose_decides_anew(mute: Ward) -> None:

@@ -16,7 +16,7 @@ MOST_LINES = 320
 # Lengths of time in work/ that are about machines, not about patients.
 TECHNICAL = {
     "work/retry.py": {"FIRST_WAIT", "LONGEST_WAIT", "GIVE_UP_AFTER"},
-    "work/surroundings.py": {"_KEPT_FOR"},
+    "work/surroundings.py": {"KEPT_FOR"},
     "work/line.py": {"_PATIENCE"},
     "work/patients.py": {"KEPT_FOR"},
     "work/watch.py": {"STEPS"},

@@ -14,10 +14,11 @@ from marshmallow import ValidationError, fields, validate
 
 from afterdose.content.locate import find
 from afterdose.content.schemas import Strict, load, one_of, pattern, read_json, words
+from afterdose.core.artifact import ArtifactKind
 from afterdose.core.codes import Codes, CodeSet, Product, ProductTerm
 from afterdose.core.dose import Coding, Family, Phase, ProductKind, Route
 from afterdose.core.errors import BadContent
-from afterdose.core.wishes import OPTIONAL
+from afterdose.core.wishes import MODALITIES
 
 _PRODUCTS = {
     "ketamine": Product(family=Family.KETAMINE, kind=ProductKind.SINGLE_INGREDIENT),
@@ -27,6 +28,7 @@ _PRODUCTS = {
     "esketamine-anaesthetic": Product(family=Family.ESKETAMINE, kind=ProductKind.ANAESTHETIC_ESKETAMINE),
     "other": Product(family=None, kind=None),
 }
+_MODALITIES = {str(kind): kind for kind in MODALITIES}
 T = TypeVar("T")
 _BEGINNING = re.compile(r"((?:[A-Za-z0-9-]|\\\.)+)\.\*")
 
@@ -162,12 +164,15 @@ def read_codes(overlay: Path | None) -> Codes:
         anaesthesia_procedures=code_set("anaesthesia-procedures"),
         emergency_places=code_set("emergency-places"),
         salts=code_set("salts"),
-        preferences=_mapped("ConceptMap-preferences", overlay, {str(kind): kind for kind in OPTIONAL}),
+        preferences=_mapped("ConceptMap-preferences", overlay, _MODALITIES),
         accompanied=_mapped("ConceptMap-accompaniment", overlay, {"therapist-present": True, "monitoring-only": False}),
         phases=_mapped("ConceptMap-phases", overlay, {str(phase): phase for phase in Phase}),
         blinded_marks=code_set("blinded-marks"),
         weekly_marks=code_set("weekly-marks"),
         consents=code_set("consents"),
+        crisis_plans=code_set("crisis-plans"),
+        preference_observations=code_set("preference-observations"),
+        modalities=_modalities(overlay),
         diluent_terms=tuple(found for found, _ in _terms("CodeSystem-diluent-terms", overlay)),
     )
 
@@ -242,6 +247,15 @@ def _terms(name: str, overlay: Path | None) -> Iterator[tuple[re.Pattern[str], P
         except ValidationError as error:
             raise BadContent(f"{path}: concept[{i}].property: pattern {error.messages[0]}") from error
         yield found, _PRODUCTS[said.get("product") or "other"]
+
+
+def _modalities(overlay: Path | None) -> frozenset[ArtifactKind]:
+    """The ways of working that ``ValueSet-modalities.json`` lists, by their codes among our activities."""
+    path, data = _resource("ValueSet-modalities", _ValueSet(), overlay)
+    listed = [one["code"] for include in data["compose"]["include"] for one in include["concept"]]
+    if unknown := sorted(set(listed) - set(_MODALITIES)):
+        raise BadContent(f"{path}: compose: {unknown[0]}: expected one of {', '.join(_MODALITIES)}")
+    return frozenset(_MODALITIES[code] for code in listed)
 
 
 def _outbound(overlay: Path | None) -> dict[str, tuple[Coding, ...]]:

@@ -21,7 +21,7 @@ from afterdose.core.care import (
 )
 from afterdose.core.desk import Desk
 from afterdose.core.standing import is_open
-from afterdose.core.wishes import OPEN_PLANS, OPTIONAL, Course, course_of, wished
+from afterdose.core.wishes import OPEN_PLANS, OPTIONAL, before_the_first, course_of, preferred_ways, wished
 
 OF_PATIENT = (
     ArtifactKind.JOURNALING,
@@ -77,12 +77,10 @@ def activities(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredActivity
     wanted: list[DesiredActivity] = []
     for plan in plans:
         course = course_of(plan, desk)
-        if course is not None:
-            wanted += [
-                replace(one, waits=one.waits or _not_begun(one, course, desk))
-                for one in wished(course, desk)
-                if _is_wanted(one, desk)
-            ]
+        wishes = wished(course, desk) if course is not None else before_the_first(plan, desk)
+        chosen = [replace(one, waits=one.waits or _not_begun(one, desk)) for one in wishes if _is_wanted(one, desk)]
+        first = preferred_ways(plan, desk)
+        wanted += sorted(chosen, key=lambda one: one.key.kind not in first)
     keys = {one.key for one in wanted}
     named = {plan.key.subject: plan for plan in plans}
     for row in sorted(desk.snapshot.known.artifacts.values(), key=lambda row: row.key):
@@ -129,9 +127,9 @@ def _is_wanted(one: DesiredActivity, desk: Desk) -> bool:
     return heard_at is None or one.due is None or one.due > heard_at
 
 
-def _not_begun(one: DesiredActivity, course: Course, desk: Desk) -> bool:
+def _not_begun(one: DesiredActivity, desk: Desk) -> bool:
     """Whether it would be begun while a dose session of its course cannot be decided."""
-    held = course.plan.key.subject in _held_courses(desk)
+    held = one.course.subject in _held_courses(desk)
     return held and not desk.standings.is_open(one.key.kind, one.key.subject)
 
 

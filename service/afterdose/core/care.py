@@ -107,8 +107,10 @@ class Snapshot:
     accept_auto: bool = False
     missed: frozenset[UUID] = frozenset()
     """Dose sessions whose proposal could not be written while there was time."""
-    crisis_plan_on_file: bool | None = None
-    """None where that cannot be known."""
+    crisis_plans: tuple[str, ...] | None = None
+    """The crisis plans on file, as ``Type/id`` of the target; empty: there is none, None: that cannot be known."""
+    preferences: tuple[Coding, ...] | None = None
+    """What the patient says of ways of working; words under the empty system. None: that cannot be known."""
 
 
 class PlanStatus(StrEnum):
@@ -247,6 +249,8 @@ class DesiredPlan:
     orders: tuple[DoseKey, ...] = ()
     preparations: tuple[DesiredPreparation, ...] = ()
     first_dose: datetime | None = None
+    crisis_plans: tuple[str, ...] = ()
+    """``Type/id`` in the target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,5 +95,11 @@ class Codes:
     """Marks by which a clinician says that one session a week is enough for this patient."""
     consents: CodeSet = _NOTHING
     """Scopes and categories of the Consents that count for follow-up care."""
+    crisis_plans: CodeSet = _NOTHING
+    """Types and categories of the documents that are a crisis plan."""
+    preference_observations: CodeSet = _NOTHING
+    """Observations in which patients state what they prefer."""
+    modalities: frozenset[ArtifactKind] = frozenset()
+    """The ways of working that the site offers by stated preference, or puts first."""
     diluent_terms: tuple[re.Pattern[str], ...] = ()
     """Words for what a drug is dissolved in: such an ingredient makes no combination product."""

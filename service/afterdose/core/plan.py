@@ -63,10 +63,11 @@ def _with_look(verdict: DoseVerdict, snapshot: Snapshot, now: datetime) -> DoseV
 def _whole(plan: DesiredPlan, besides: Sequence[DesiredActivity], desk: Desk) -> DesiredPlan:
     """The plan with its goal and with the activities that it names. A plan that ends keeps the goal that it had."""
     mine = tuple(one for one in besides if one.course == plan.key and not one.cancelled)
-    course = plan.key.subject
-    had = desk.standings.latest(ArtifactKind.GOAL, course) if plan.status not in OPEN_PLANS else None
+    course, open_ = plan.key.subject, plan.status in OPEN_PLANS
+    had = None if open_ else desk.standings.latest(ArtifactKind.GOAL, course)
     goal = had.key if had is not None else desk.standings.key(ArtifactKind.GOAL, course)
-    return replace(plan, goal=goal, activities=mine)
+    on_file = (desk.snapshot.crisis_plans or ()) if open_ else ()
+    return replace(plan, goal=goal, activities=mine, crisis_plans=on_file)
 
 
 def _ends(plan: DesiredPlan, verdicts: tuple[DoseVerdict, ...], snapshot: Snapshot) -> datetime | None:

@@ -25,6 +25,8 @@ from afterdose.core.window import NextDose, next_after
 
 OPTIONAL = (ArtifactKind.COGNITIVE_WORK, ArtifactKind.SOMATIC_WORK, ArtifactKind.ART_WORK)
 """Ways of working that are proposed by stated preference only."""
+MODALITIES = (ArtifactKind.MINDFULNESS, ArtifactKind.JOURNALING, *OPTIONAL)
+"""All ways of working that a patient may prefer: what is in every plan anyway is put first then."""
 OPEN_PLANS = frozenset({PlanStatus.DRAFT, PlanStatus.ACTIVE})
 
 _A_DAY = timedelta(days=1)
@@ -142,26 +144,47 @@ def _of_course(course: Course, desk: Desk) -> Iterator[DesiredActivity]:
     heard = min((one.heard_at for one in plan.verdicts if one.heard_at is not None), default=anchor)
     in_time = heard < anchor + practices.relapse_plan_due
     due = _cut((anchor if in_time else heard) + practices.relapse_plan_due, course.last_planned)
-    yield replace(_of_plan(ArtifactKind.RELAPSE_PLAN, course, desk), due=due)
+    yield replace(_of_plan(ArtifactKind.RELAPSE_PLAN, plan, desk), due=due)
     yield replace(
-        _of_plan(ArtifactKind.PSYCHOTHERAPY, course, desk),
+        _of_plan(ArtifactKind.PSYCHOTHERAPY, plan, desk),
         starts=anchor + course.rules.opens_after,
         repeats=Repetition(every=practices.psychotherapy_every),
     )
-    preferred = _preferred(course, desk)
+    preferred = preferred_ways(plan, desk)
     for kind in OPTIONAL:
-        if kind in preferred:
-            yield _of_plan(kind, course, desk)
-    if desk.snapshot.crisis_plan_on_file is False:
+        if kind in preferred or _stays(kind, plan, desk):
+            yield _of_plan(kind, plan, desk)
+    if _lacks_crisis_plan(plan, desk):
         due = max(anchor, heard) + course.rules.opens_after
-        yield replace(_of_plan(ArtifactKind.CRISIS_PLAN, course, desk), due=due)
+        yield replace(_of_plan(ArtifactKind.CRISIS_PLAN, plan, desk), due=due)
 
 
-def _preferred(course: Course, desk: Desk) -> set[ArtifactKind]:
-    """The ways of working that are stated as preferred on what hangs together with a dose of the course."""
+def before_the_first(plan: DesiredPlan, desk: Desk) -> Iterator[DesiredActivity]:
+    """What a course has before its first dose, besides preparation: the crisis plan is made by then."""
+    if plan.status in OPEN_PLANS and plan.orders and _lacks_crisis_plan(plan, desk):
+        yield replace(_of_plan(ArtifactKind.CRISIS_PLAN, plan, desk), due=plan.first_dose)
+
+
+def preferred_ways(plan: DesiredPlan, desk: Desk) -> set[ArtifactKind]:
+    """The ways of working that are stated as preferred, by the patient or on what hangs together with a dose.
+
+    Never inferred from a diagnosis. Only what the site offers.
+    """
     codes = desk.snapshot.codes
-    marks = [mark for dose in doses_of(course.plan.verdicts, desk.snapshot) for mark in dose.context.marks]
-    return {found for mark in marks if (found := codes.preferences.get((mark.system, mark.code))) is not None}
+    marks = [mark for dose in doses_of(plan.verdicts, desk.snapshot) for mark in dose.context.marks]
+    said = [(mark.system, mark.code) for mark in (*marks, *(desk.snapshot.preferences or ()))]
+    return {codes.preferences[one] for one in said if one in codes.preferences} & codes.modalities
+
+
+def _stays(kind: ArtifactKind, plan: DesiredPlan, desk: Desk) -> bool:
+    """Whether a proposal stands only because nobody can tell at present what the patient prefers."""
+    return desk.snapshot.preferences is None and desk.standings.is_open(kind, plan.key.subject)
+
+
+def _lacks_crisis_plan(plan: DesiredPlan, desk: Desk) -> bool:
+    """Whether none is on file; where that cannot be known at present, what was asked before is still asked."""
+    on_file = desk.snapshot.crisis_plans
+    return on_file == () or (on_file is None and desk.standings.is_open(ArtifactKind.CRISIS_PLAN, plan.key.subject))
 
 
 def _after_dose(kind: ArtifactKind, course: Course, desk: Desk) -> DesiredActivity:
@@ -177,12 +200,9 @@ def _after_dose(kind: ArtifactKind, course: Course, desk: Desk) -> DesiredActivi
     )
 
 
-def _of_plan(kind: ArtifactKind, course: Course, desk: Desk) -> DesiredActivity:
+def _of_plan(kind: ArtifactKind, plan: DesiredPlan, desk: Desk) -> DesiredActivity:
     return DesiredActivity(
-        key=desk.standings.key(kind, course.plan.key.subject),
-        course=course.plan.key,
-        family=course.plan.family,
-        labels=course.plan.labels,
+        key=desk.standings.key(kind, plan.key.subject), course=plan.key, family=plan.family, labels=plan.labels
     )
 
 

@@ -4,8 +4,8 @@ Read tolerantly: what is missing or of the wrong kind counts as not declared. EH
 here, so this is where choosing begins, not a guarantee.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from afterdose.fhir.strict_json import Json
@@ -17,7 +17,8 @@ class Capabilities:
 
     ``interactions`` holds FHIR's codes (``read``, ``search-type``, ``create``, ``update``, ``patch`` ...);
     ``conditional_create`` whether If-None-Exist is declared, ``update_create`` whether an update may create,
-    ``versioning`` one of ``no-version``, ``versioned``, ``versioned-update``, or empty.
+    ``versioning`` one of ``no-version``, ``versioned``, ``versioned-update``, or empty;
+    ``search_parameters`` are names.
     """
 
     fhir_version: str
@@ -26,6 +27,12 @@ class Capabilities:
     conditional_create: Mapping[str, bool]
     update_create: Mapping[str, bool]
     versioning: Mapping[str, str]
+    search_parameters: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def searches(self, type_: str, parameters: Set[str]) -> bool:
+        """Whether the EHR declares that a type can be searched by all of these parameters."""
+        declared = self.search_parameters.get(type_, frozenset())
+        return self.allows(type_, "search-type") and parameters <= declared
 
     def allows(self, type_: str, interaction: str) -> bool:
         """Whether the EHR declares this interaction for this resource type."""
@@ -44,6 +51,12 @@ def decode_capabilities(statement: Mapping[str, Json]) -> Capabilities:
         conditional_create=_flags(resources, "conditionalCreate"),
         update_create=_flags(resources, "updateCreate"),
         versioning=MappingProxyType({type_: _text(item.get("versioning")) for type_, item in resources.items()}),
+        search_parameters=MappingProxyType(
+            {
+                type_: frozenset(_text(one.get("name")) for one in _objects(item.get("searchParam"))) - {""}
+                for type_, item in resources.items()
+            }
+        ),
     )
 
 

@@ -176,6 +176,7 @@ def care_plan(plan: DesiredPlan, head: Letterhead) -> Resource:
         "supportingInfo": [
             *(head.dose(key) for key in doses),
             *(head.of_source(key.source, key.id) for key in plan.orders),
+            *({"reference": one} for one in plan.crisis_plans),
         ],
         "note": [{"text": sentence} for sentence in head.words.protocols[plan.family].evidence],
     }

@@ -186,8 +186,9 @@ def plan_narrative(plan: DesiredPlan, words: Wording) -> str:
         "Sessions are proposals; staff decide and book.</p>",
     ]
     parts += [f"<p>{escape(sentence)}</p>" for sentence in protocol.evidence]
-    if words.clinic.crisis_text:
-        parts.append(f"<p><b>{escape(words.clinic.crisis_text)}</b></p>")
+    on_file = "A crisis plan is on file." if plan.crisis_plans else ""
+    if crisis := " ".join(filter(None, (words.clinic.crisis_text, on_file))):
+        parts.append(f"<p><b>{escape(crisis)}</b></p>")
     parts.append(
         f"<p>Written by {escape(words.software)} (software, not a person). Not a clinical order. "
         "Changes that staff make are kept.</p>"

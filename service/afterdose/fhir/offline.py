@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from afterdose.core.codes import Codes
-from afterdose.core.dose import Context
+from afterdose.core.dose import Coding, Context
 from afterdose.core.errors import BadInput, Problem
 from afterdose.fhir import administration, strict_json
 from afterdose.fhir.around import consent_of, happenings
 from afterdose.fhir.decode import decode_context, references_of
 from afterdose.fhir.effective import effective
 from afterdose.fhir.elements import JsonObject, codings, member, members, reference, text
+from afterdose.fhir.on_file import crisis_plans, preferences
 from afterdose.fhir.references import contained, is_id, patient_id
 
 _MOST_MEMBERS = 2_000_000
@@ -90,7 +91,7 @@ class Pool:
         for resource in self._by_name.values():
             self._by_type[str(resource["resourceType"])].append(resource)
         self._by_patient: dict[tuple[str, str], list[JsonObject]] = defaultdict(list)
-        for type_ in ("Condition", "Observation", "Procedure", "Consent"):
+        for type_ in ("Condition", "Observation", "Procedure", "Consent", "DocumentReference"):
             for resource in self._by_type[type_]:
                 whose = patient_id(reference(resource, "subject") or reference(resource, "patient"), base_url="")
                 if whose is not None:
@@ -104,6 +105,15 @@ class Pool:
         """The resource of one of ``types`` that a reference names, None where the input has none."""
         name = re.sub("/_history/.*", "", ref or "")
         return self._by_name.get(name) if name.partition("/")[0] in types else None
+
+    def crisis_plans(self, patient: str, codes: Codes) -> tuple[str, ...] | None:
+        """The crisis plans of a patient; None where the input has no documents of theirs at all."""
+        documents = self._by_patient["DocumentReference", patient]
+        return crisis_plans(documents, codes) if documents else None
+
+    def preferences(self, patient: str, codes: Codes, zone: ZoneInfo | None) -> tuple[Coding, ...]:
+        """What a patient states about ways of working."""
+        return preferences(self._by_patient["Observation", patient], codes, zone)
 
     def context(self, dose: JsonObject, codes: Codes, zone: ZoneInfo | None, *, until: datetime) -> Context:
         """What hangs on an administration; of the body weights the latest that was measured by ``until``."""

@@ -25,7 +25,9 @@ from afterdose.fhir.references import patient_id
 from afterdose.fhir.v2.translate import is_translated
 from afterdose.store.rows import Arrival, Claim, Fact
 from afterdose.store.store import Store
+from afterdose.work import on_file
 from afterdose.work.coming import coming
+from afterdose.work.on_file import OnFile
 from afterdose.work.patients import Patients, finding, is_finding, is_nobody, with_patient
 from afterdose.work.related import Related, Resource, Source, parsed
 from afterdose.work.surroundings import Surroundings
@@ -95,6 +97,12 @@ class Gatherer:
             orders=tuple(order for one in announced for order in one.orders),
             others=others,
         )
+
+    def on_file(self, claim: Claim, target: Source, hold: Callable[[], None]) -> OnFile:
+        """What the target has on file about the claimed patient besides. Raises LeaseLost."""
+        clock = self._surroundings.clock
+        related = Related(target, (), store=self._store, claim=claim, hold=hold, clock=clock)
+        return on_file.read(related, self._codes, clock())
 
     def _related(self, name: str, others: Sequence[Fact], claim: Claim, hold: Callable[[], None]) -> Related:
         return Related(

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from afterdose.core.care import Care, DoseVerdict, Snapshot
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
-from afterdose.core.dose import Dose, DoseKey, Family, Order, PlannedDose, PlannedKind, Precision
+from afterdose.core.dose import Coding, Dose, DoseKey, Family, Order, PlannedDose, PlannedKind, Precision
 from afterdose.core.identity import artifact_id
 from afterdose.core.plan import decide
 from afterdose.core.protocol import Protocol
@@ -48,11 +48,13 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Coming:
-    """What is announced for one patient."""
+class Beside:
+    """What is known of one patient beside the doses: what is announced, and what is on file (as in the snapshot)."""
 
     doses: tuple[PlannedDose, ...] = ()
     orders: tuple[Order, ...] = ()
+    crisis_plans: tuple[str, ...] | None = None
+    preferences: tuple[Coding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,15 +74,15 @@ class Preview:
 def heard_now(pool: Pool, site: Site, now: datetime) -> tuple[Preview, ...]:
     """Every dose of the input is heard of at ``now``."""
     found = []
-    for patient, doses, coming in _patients(pool, site, now, lambda _: now):
-        found.append(_preview(_snapshot(patient, doses, coming, site), now))
+    for patient, doses, beside in _patients(pool, site, now, lambda _: now):
+        found.append(_preview(_snapshot(patient, doses, beside, site), now))
     return tuple(found)
 
 
 def heard_as_given(pool: Pool, site: Site, now: datetime) -> tuple[Preview, ...]:
     """Each dose session is judged at its own end. ``now`` counts for a patient of whom no dose has any time."""
     heard = _patients(pool, site, now, lambda resource: authored_at(resource, site.zone) or now)
-    return tuple(_as_given(patient, doses, coming, site, now) for patient, doses, coming in heard)
+    return tuple(_as_given(patient, doses, beside, site, now) for patient, doses, beside in heard)
 
 
 def resources(care: Care, head: Letterhead) -> list[dict[str, Any]]:
@@ -92,11 +94,11 @@ def resources(care: Care, head: Letterhead) -> list[dict[str, Any]]:
     return [{"resourceType": one["resourceType"], "id": str(artifact_id(key))} | one for key, one in built]
 
 
-def _as_given(patient: str | None, doses: Sequence[Dose], coming: Coming, site: Site, now: datetime) -> Preview:
-    ordered = max((order.heard_at for order in coming.orders), default=now)
+def _as_given(patient: str | None, doses: Sequence[Dose], beside: Beside, site: Site, now: datetime) -> Preview:
+    ordered = max((order.heard_at for order in beside.orders), default=now)
     latest = max((moment for dose in doses if (moment := _over(dose)) is not None), default=ordered)
     heard = [replace(dose, heard_at=_over(dose) or latest) for dose in doses]
-    whole = _preview(_snapshot(patient, heard, coming, site), latest)
+    whole = _preview(_snapshot(patient, heard, beside, site), latest)
     verdicts = []
     for verdict in whole.verdicts:
         moment = verdict.anchor or verdict.start or latest
@@ -107,7 +109,7 @@ def _as_given(patient: str | None, doses: Sequence[Dose], coming: Coming, site: 
         ]
         later = [dose for other in whole.verdicts if (dose := _later(other, moment, heard)) is not None]
         following = sorted(later, key=lambda dose: dose.at)[:1]  # only the next dose cuts a window
-        known = replace(coming, doses=(*coming.doses, *following))
+        known = replace(beside, doses=(*beside.doses, *following))
         decided = decide(_snapshot(patient, then, known, site), moment)
         verdicts += [one for one in decided.verdicts if verdict.founder in one.administrations]
     return replace(whole, verdicts=_ordered(verdicts))
@@ -121,20 +123,25 @@ def _preview(snapshot: Snapshot, now: datetime) -> Preview:
 
 def _patients(
     pool: Pool, site: Site, now: datetime, heard_at: Callable[[JsonObject], datetime]
-) -> Iterator[tuple[str | None, list[Dose], Coming]]:
+) -> Iterator[tuple[str | None, list[Dose], Beside]]:
     """The doses by patient, with what is announced for the patient; those of nobody known each alone, and last."""
     by_patient: dict[str | None, list[Dose]] = {}
     for dose in sorted(_doses(pool, site, now), key=lambda dose: dose.key):
         by_patient.setdefault(dose.patient, []).append(dose)
-    coming: dict[str, Coming] = {}
+    coming: dict[str, Beside] = {}
     for one in announcements(pool, site.codes, site.zone, source=SOURCE, heard_at=heard_at):
-        before = coming.get(one.patient, Coming())
+        before = coming.get(one.patient, Beside())
         orders = (*before.orders, one.order) if one.order is not None else before.orders
-        coming[one.patient] = Coming(doses=(*before.doses, *one.doses), orders=orders)
+        coming[one.patient] = Beside(doses=(*before.doses, *one.doses), orders=orders)
     nobodys = by_patient.pop(None, [])
     for patient in sorted({patient for patient in by_patient if patient is not None} | set(coming)):
-        yield patient, by_patient.get(patient, []), coming.get(patient, Coming())
-    yield from ((None, [dose], Coming()) for dose in nobodys)
+        beside = replace(
+            coming.get(patient, Beside()),
+            crisis_plans=pool.crisis_plans(patient, site.codes),
+            preferences=pool.preferences(patient, site.codes, site.zone),
+        )
+        yield patient, by_patient.get(patient, []), beside
+    yield from ((None, [dose], Beside()) for dose in nobodys)
 
 
 def _doses(pool: Pool, site: Site, now: datetime) -> Iterator[Dose]:
@@ -151,12 +158,14 @@ def _doses(pool: Pool, site: Site, now: datetime) -> Iterator[Dose]:
         )
 
 
-def _snapshot(patient: str | None, doses: Sequence[Dose], coming: Coming, site: Site) -> Snapshot:
+def _snapshot(patient: str | None, doses: Sequence[Dose], beside: Beside, site: Site) -> Snapshot:
     return Snapshot(
         patient=patient,
         doses=tuple(doses),
-        planned=coming.doses,
-        orders=coming.orders,
+        planned=beside.doses,
+        orders=beside.orders,
+        crisis_plans=beside.crisis_plans,
+        preferences=beside.preferences,
         protocols=site.protocols,
         clinic=site.clinic,
         codes=site.codes,

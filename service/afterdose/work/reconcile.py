@@ -25,7 +25,7 @@ from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose
 from afterdose.core.errors import EhrConflict, EhrError, EhrRefused
 from afterdose.core.plan import decide
-from afterdose.core.reasons import Reason
+from afterdose.core.wishes import OPEN_PLANS
 from afterdose.ehr import ladder as rungs
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.ladder import Ladder
@@ -41,14 +41,19 @@ from afterdose.work.drafts import drafts
 from afterdose.work.gather import Gathered, Gatherer
 from afterdose.work.journal import Journal, known_artifact
 from afterdose.work.late import missed_sessions
+from afterdose.work.on_file import OnFile
 from afterdose.work.rehearsal import rehearse
+from afterdose.work.related import Source
 from afterdose.work.report import outcome_rows
 from afterdose.work.touched import was_touched
-from afterdose.work.unwritten import merged, on_worklist, said
+from afterdose.work.unwritten import merged, on_worklist, refused_items, said
 from afterdose.work.watch import missed
 
 _ROUNDS = 4
 """How often a decision is made anew because the EHR stood otherwise, before the patient is put off."""
+
+_READ_AT = "target:"
+"""Before the name of a target in readings: sources may be called the same, and no name holds a colon."""
 
 _ENDED = frozenset(
     {"cancelled", "entered-in-error", "fulfilled", "noshow", "completed", "revoked", "rejected", "failed"}
@@ -61,6 +66,7 @@ class Target:
     """An EHR that plans are written to."""
 
     name: str
+    base_url: str
     client: EhrClient
     clinic: Clinic
     accept_auto: bool
@@ -70,6 +76,10 @@ class Target:
     facts: EhrFacts = GENERIC
     pins: Mapping[Artifact, str] = field(default_factory=dict)
     sender: str | None = None
+
+    def as_source(self, clinic: Clinic) -> Source:
+        """The same EHR as what is read."""
+        return Source(name=f"{_READ_AT}{self.name}", base_url=self.base_url, zone=clinic.zone, client=self.client)
 
     def ladder(self, clinic: Clinic) -> Ladder:
         """The rungs of this EHR for patients of a clinic. Raises EhrUnavailable; EhrRefused where nothing can work."""
@@ -129,11 +139,16 @@ class Reconciler:
         gathered = self._gatherer.gather(claim, hold)
         same_server = [fact for fact in gathered.others if not self._dose_bases[claim.target][fact.source]]
         look, unread = ARRIVED not in claim.reasons, list[Refusal]()
+        on_file: OnFile | None = None
         for _ in range(_ROUNDS):
             now = self._clock()
             rows = {row.key: row for row in self._store.ledger.load(claim.target, claim.patient)}
             look = look or any(was_touched(row, same_server) for row in rows.values())
             snapshot = self._snapshot(claim, target, gathered, rows)
+            if on_file is None and any(plan.status in OPEN_PLANS for plan in decide(snapshot, now).plans):
+                on_file = self._gatherer.on_file(claim, target.as_source(snapshot.clinic), hold)
+            if on_file is not None:
+                snapshot = replace(snapshot, crisis_plans=on_file.crisis_plans, preferences=on_file.preferences)
             care = decide(snapshot, now)
             ladder, broken = self._ladder(target, snapshot.clinic) if _reaches(care) else (None, None)
             if missed_now := missed_sessions(care, rows, ladder, now):
@@ -238,7 +253,7 @@ class Reconciler:
         refused = {refusal.key for refusal in refusals if refusal.key.kind not in BESIDES}
         outcomes = outcome_rows(care, target=claim.target, patient=claim.patient, refused=refused)
         reviews = [item for item in care.reviews if not _resolved(item, care, rows)]
-        reviews += _refused_items(care, refusals)
+        reviews += refused_items(care, refusals)
         if self._targets[claim.target].shadow:
             outcomes = [replace(row, shadow=True) for row in outcomes]
         if claim.escalated and before is None:
@@ -285,23 +300,3 @@ def _resolved(item: ReviewItem, care: Care, rows: Mapping[ArtifactKey, LedgerRow
         for task in care.tasks
         if task.key.kind is ArtifactKind.REVIEW_TASK
     )
-
-
-def _refused_items(care: Care, refusals: Sequence[Refusal]) -> list[ReviewItem]:
-    """One question for each dose session whose resources, or whose course plan, could not be written."""
-    items = []
-    for verdict in care.verdicts:
-        subjects = {verdict.session_id, verdict.course_id}
-        mine = [refusal for refusal in refusals if refusal.key.subject in subjects]
-        codes = [one.code for one in mine if one.code is not None and one.reason is Reason.EHR_REFUSED]
-        if mine:
-            items.append(
-                ReviewItem(
-                    founder=verdict.founder,
-                    administrations=verdict.administrations,
-                    reasons=tuple(dict.fromkeys(refusal.reason for refusal in mine)),
-                    codes=tuple(dict.fromkeys(codes)),
-                    due=verdict.window.opens if verdict.window else None,
-                )
-            )
-    return items

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from afterdose.core.errors import EhrGone, EhrRefused
+from afterdose.core.errors import EhrError, EhrGone, EhrRefused
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.wire import Interaction
 from afterdose.fhir import strict_json
@@ -98,27 +98,28 @@ class Related:
     def about(self, type_: str, parameters: Mapping[str, str], *, since: datetime) -> list[Resource]:
         """What a search of the source answers about the patient. Resources about others are left out: there are
         servers that ignore parameters which they do not know."""
-        client, patient = self.source.client, self._claim.patient
-        if client is None or patient.startswith("~"):
+        place = self._place(type_, parameters)
+        return _found(self._searched(place, parameters, since)) or []
+
+    def told(self, type_: str, parameters: Mapping[str, str], *, since: datetime) -> list[Resource] | None:
+        """The same where an empty answer means something: None where the source has refused or does not answer now,
+        and nothing is known from before."""
+        place = self._place(type_, parameters)
+        try:
+            return _found(self._searched(place, parameters, since))
+        except EhrError:
+            return _found(self._reading(*place))
+
+    def declared(self, type_: str, parameters: Iterable[str]) -> list[str]:
+        """By which of ``parameters`` the source says that a patient's resources of a type can be searched for.
+
+        None where it does not say so now.
+        """
+        try:
+            can = self.source.client.capabilities() if self.source.client is not None else None
+        except EhrError:
             return []
-        query = {"patient": patient, **parameters}
-        place = (type_, f"?{urlencode(query)}")
-        known = self._known.get(place) or self._reading(*place)
-        if (known is None or known.at < since) and self._permits(client, type_, Interaction.SEARCH):
-            self._hold()
-            try:
-                found = [
-                    one for one in client.search(type_, query, most_pages=MOST_PAGES) if self._is_about(one, patient)
-                ]
-            except EhrRefused:
-                known = self._keep(place, known.resource if known is not None else None)
-            else:
-                entries = [{"resource": one} for one in found]
-                known = self._keep(place, {"resourceType": "Bundle", "type": "searchset", "entry": entries})
-        if known is not None:
-            self._known[place] = known
-        bundle = known.resource if known is not None else None
-        return [dict(member(entry, "resource")) for entry in members(bundle, "entry")]
+        return [name for name in parameters if can is not None and can.searches(type_, {"patient", name})]
 
     def pushed(self, *types: str) -> Iterator[Resource]:
         """What was sent to us of some types and was not deleted."""
@@ -146,6 +147,27 @@ class Related:
         """The resources as one pool in which references of this server can be followed."""
         base = self.source.base_url.rstrip("/")
         return Pool(Entry(one, f"{base}/{one['resourceType']}/{one['id']}") for one in resources if one and "id" in one)
+
+    def _place(self, type_: str, parameters: Mapping[str, str]) -> tuple[str, str]:
+        return type_, f"?{urlencode({'patient': self._claim.patient, **parameters})}"
+
+    def _searched(self, place: tuple[str, str], parameters: Mapping[str, str], since: datetime) -> _Known | None:
+        type_, client, patient = place[0], self.source.client, self._claim.patient
+        if client is None or patient.startswith("~"):
+            return None
+        known = self._known.get(place) or self._reading(*place)
+        if (known is None or known.at < since) and self._permits(client, type_, Interaction.SEARCH):
+            self._hold()
+            try:
+                found = client.search(type_, {"patient": patient, **parameters}, most_pages=MOST_PAGES)
+            except EhrRefused:
+                known = self._keep(place, known.resource if known is not None else None)
+            else:
+                entries = [{"resource": one} for one in found if self._is_about(one, patient)]
+                known = self._keep(place, {"resourceType": "Bundle", "type": "searchset", "entry": entries})
+        if known is not None:
+            self._known[place] = known
+        return known
 
     def _get(self, type_: str, id_: str, since: datetime) -> Resource | None:
         place, client = (type_, id_), self.source.client
@@ -220,6 +242,12 @@ def _of_reading(reading: Reading) -> _Known:
     resource = parsed(reading.raw) if reading.raw else None
     said = envelope(resource).last_updated if resource is not None else None
     return _Known(resource, reading.read_at, said or reading.read_at)
+
+
+def _found(known: _Known | None) -> list[Resource] | None:
+    if known is None or known.resource is None:
+        return None
+    return [dict(member(entry, "resource")) for entry in members(known.resource, "entry")]
 
 
 def parsed(raw: bytes) -> Resource:

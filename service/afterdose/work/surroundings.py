@@ -28,9 +28,9 @@ from afterdose.fhir.elements import members, reference, text
 from afterdose.fhir.medication import drug_of
 from afterdose.work.related import Related, Resource
 
-_KEPT_FOR = timedelta(hours=24)
+KEPT_FOR = timedelta(hours=24)
 """How long what is known of a person serves; births do not move, deaths and problem lists do."""
-_PER_PAGE = "100"
+PER_PAGE = "100"
 _REQUESTS = ("MedicationRequest", "ServiceRequest")
 
 
@@ -93,10 +93,10 @@ class Surroundings:
 
     def _cautions(self, subject: str | None, clinic: Clinic, related: Related) -> list[Resource]:
         """The person, the problem list, what else was done, and the consents where the clinic wants one."""
-        since = self.clock() - _KEPT_FOR
+        since = self.clock() - KEPT_FOR
         patient = related.find(subject, "Patient", since=since)
         types = ["Condition", "Procedure", *(["Consent"] if clinic.consent_required else [])]
-        found = [one for type_ in types for one in related.about(type_, {"_count": _PER_PAGE}, since=since)]
+        found = [one for type_ in types for one in related.about(type_, {"_count": PER_PAGE}, since=since)]
         return [*([patient] if patient is not None else []), *found]
 
     def _weights(self, related: Related) -> list[Resource]:
@@ -104,8 +104,8 @@ class Surroundings:
         if not wanted:
             return []
         code = ",".join(token(one.system, one.code) for one in wanted)
-        query = {"code": code, "_sort": "-_lastUpdated", "_count": _PER_PAGE}
-        return related.about("Observation", query, since=self.clock() - _KEPT_FOR)
+        query = {"code": code, "_sort": "-_lastUpdated", "_count": PER_PAGE}
+        return related.about("Observation", query, since=self.clock() - KEPT_FOR)
 
 
 def _evidence(resource: Resource, request: Resource | None, related: Related, since: datetime) -> list[Resource]:

@@ -1,4 +1,7 @@
-"""What an EHR takes on no rung, and so stands on our own worklist: said to a person, and in the outcome. Pure."""
+"""What an EHR takes on no rung, and so stands on our own worklist: said to a person, and in the outcome. Pure.
+
+So is what the EHR refused.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +12,7 @@ from afterdose.core.reasons import Outcome, Reason
 from afterdose.ehr.ladder import Ladder
 from afterdose.fhir.rungs import Artifact
 from afterdose.store.rows import OutcomeRow
+from afterdose.work.deliver import Refusal
 
 _FOR_STAFF = frozenset({Outcome.PLANNED, Outcome.UNMET})
 
@@ -55,3 +59,23 @@ def _unplanned(care: Care, ladder: Ladder) -> list[DoseVerdict]:
     if any(ladder.type_of(one) is not None for one in (Artifact.CARE_PLAN, Artifact.APPOINTMENT)):
         return []
     return [verdict for verdict in care.verdicts if verdict.outcome in _FOR_STAFF and verdict.session_id is not None]
+
+
+def refused_items(care: Care, refusals: Sequence[Refusal]) -> list[ReviewItem]:
+    """One question for each dose session whose resources, or whose course plan, could not be written."""
+    items = []
+    for verdict in care.verdicts:
+        subjects = {verdict.session_id, verdict.course_id}
+        mine = [refusal for refusal in refusals if refusal.key.subject in subjects]
+        codes = [one.code for one in mine if one.code is not None and one.reason is Reason.EHR_REFUSED]
+        if mine:
+            items.append(
+                ReviewItem(
+                    founder=verdict.founder,
+                    administrations=verdict.administrations,
+                    reasons=tuple(dict.fromkeys(refusal.reason for refusal in mine)),
+                    codes=tuple(dict.fromkeys(codes)),
+                    due=verdict.window.opens if verdict.window else None,
+                )
+            )
+    return items

@@ -117,7 +117,6 @@ def test_our_own_codes_in_outbound_exist_in_our_code_systems(codes: Codes) -> No
         "guarantee-task",
         "waiting-task",
         "preparation-appointment-type",
-        "crisis-plan",
         "body-weight",
     ],
 )

@@ -18,9 +18,10 @@ from afterdose.core.care import (
     Snapshot,
     Standing,
 )
+from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding
 from afterdose.core.plan import decide
-from afterdose.core.wishes import OPTIONAL
+from afterdose.core.wishes import MODALITIES, OPTIONAL
 from builders import (
     a_clinic,
     a_context,
@@ -57,6 +58,11 @@ def ended(care: Care) -> set[ArtifactKind]:
 
 def active(*doses: object, **changes: object) -> dict[ArtifactKind, DesiredActivity]:
     return made(decide(a_snapshot(*(doses or (MONDAY,)), accept_auto=True, **changes), NOW))
+
+
+def offering(kind: ArtifactKind) -> Codes:
+    """Codes in which one mark states a preference for one way of working."""
+    return replace(codes_for_tests(), preferences={("urn:test:mark", "art"): kind}, modalities=frozenset(MODALITIES))
 
 
 def activated(snapshot: Snapshot) -> Snapshot:
@@ -179,15 +185,51 @@ def test_psychotherapy_is_proposed_without_a_dose() -> None:
 
 def test_optional_ways_of_working_are_proposed_by_stated_preference_only() -> None:
     mark = Coding("urn:test:mark", "art")
-    codes = replace(codes_for_tests(), preferences={("urn:test:mark", "art"): ArtifactKind.ART_WORK})
+    codes = offering(ArtifactKind.ART_WORK)
     stated = replace(MONDAY, context=a_context(marks=(mark,)))
     assert not set(OPTIONAL) & set(active(codes=codes))
     assert set(OPTIONAL) & set(active(stated, codes=codes)) == {ArtifactKind.ART_WORK}
 
 
-@pytest.mark.parametrize(("on_file", "asked"), [(False, True), (True, False), (None, False)])
-def test_a_crisis_plan_is_asked_for_only_where_it_is_known_to_be_missing(on_file: bool | None, asked: bool) -> None:
-    assert (ArtifactKind.CRISIS_PLAN in active(crisis_plan_on_file=on_file)) is asked
+def test_what_the_patient_says_counts_as_what_stands_on_a_dose() -> None:
+    codes, said = offering(ArtifactKind.ART_WORK), (Coding("urn:test:mark", "art"),)
+    assert ArtifactKind.ART_WORK in active(codes=codes, preferences=said)
+    assert ArtifactKind.ART_WORK not in active(codes=codes, preferences=())
+
+
+def test_a_way_of_working_that_the_site_does_not_offer_is_not_proposed() -> None:
+    codes = replace(offering(ArtifactKind.ART_WORK), modalities=frozenset({ArtifactKind.SOMATIC_WORK}))
+    assert ArtifactKind.ART_WORK not in active(codes=codes, preferences=(Coding("urn:test:mark", "art"),))
+
+
+def test_what_is_in_every_plan_anyway_comes_first_where_it_is_preferred() -> None:
+    codes, said = offering(ArtifactKind.MINDFULNESS), (Coding("urn:test:mark", "art"),)
+    assert next(iter(active(codes=codes, preferences=said))) is ArtifactKind.MINDFULNESS
+    assert set(active(codes=codes, preferences=said)) == set(active())
+
+
+def test_a_preference_that_cannot_be_read_at_present_takes_nothing_back() -> None:
+    codes, said = offering(ArtifactKind.ART_WORK), (Coding("urn:test:mark", "art"),)
+    snapshot = a_snapshot(MONDAY, codes=codes, preferences=said)
+    there = after_writing(snapshot, decide(snapshot, NOW))
+    assert ArtifactKind.ART_WORK not in ended(decide(replace(there, preferences=None), NOW))
+    assert ArtifactKind.ART_WORK in ended(decide(replace(there, preferences=()), NOW))
+
+
+@pytest.mark.parametrize(("on_file", "asked"), [((), True), (("DocumentReference/1",), False), (None, False)])
+def test_a_crisis_plan_is_asked_for_only_where_it_is_known_to_be_missing(
+    on_file: tuple[str, ...] | None, asked: bool
+) -> None:
+    assert (ArtifactKind.CRISIS_PLAN in active(crisis_plans=on_file)) is asked
+
+
+def test_a_crisis_plan_that_is_filed_ends_the_question_and_one_that_cannot_be_looked_for_does_not() -> None:
+    snapshot = a_snapshot(MONDAY, crisis_plans=())
+    there = after_writing(snapshot, decide(snapshot, NOW))
+    filed = decide(replace(there, crisis_plans=("DocumentReference/1",)), NOW)
+    assert ArtifactKind.CRISIS_PLAN in ended(filed)
+    assert filed.plans[0].crisis_plans == ("DocumentReference/1",)
+    assert ArtifactKind.CRISIS_PLAN not in ended(decide(replace(there, crisis_plans=None), NOW))
 
 
 def test_a_session_that_ended_without_commitments_reminds_the_therapist() -> None:

@@ -56,6 +56,14 @@ def warnings(care: Care) -> list[tuple[Reason, ...]]:
     return [task.reasons for task in tasks_of(care, ArtifactKind.WARNING_TASK) if not task.cancelled]
 
 
+def test_a_crisis_plan_that_is_missing_is_asked_for_by_the_first_dose() -> None:
+    care = decide(ordered("2026-01-07 10:00", crisis_plans=()), NOW)
+    (asked,) = care.activities
+    assert (asked.key.kind, asked.for_patient) == (ArtifactKind.CRISIS_PLAN, False)
+    assert asked.due == local("2026-01-07 10:00")
+    assert care.plans[0].activities == (asked,)
+
+
 def test_an_ordered_course_gets_a_plan_and_a_preparation_visit_before_its_first_dose() -> None:
     care = decide(ordered("2026-01-07 10:00"), NOW)
     (plan,) = care.plans

@@ -68,9 +68,9 @@ def whole() -> Care:
     """A course with everything that a course can have."""
     marks = {Coding("urn:test:mark", str(kind)): kind for kind in OPTIONAL}
     preferences = {(mark.system, mark.code): kind for mark, kind in marks.items()}
-    codes = replace(codes_for_tests(), preferences=preferences)
+    codes = replace(codes_for_tests(), preferences=preferences, modalities=frozenset(OPTIONAL))
     dose = replace(DOSE, context=a_context(marks=tuple(marks)))
-    snapshot = site(a_snapshot(dose, accept_auto=True, codes=codes, crisis_plan_on_file=False))
+    snapshot = site(a_snapshot(dose, accept_auto=True, codes=codes, crisis_plans=()))
     care = decide(snapshot, NOW)
     (reminded,) = [one for one in care.activities if one.key.kind is ArtifactKind.COMMITMENTS]
     reminder = replace(
