@@ -271,8 +271,7 @@ class Workshop:
 
     def _target(self, target: TargetSettings) -> Target:
         pins = {Artifact(artifact): rung for artifact, rung in target.rungs.items()}
-        facts = self.content.ehr(target.ehr)
-        clinic = self.content.clinic(target.clinic)
+        facts, clinic = self.content.ehr(target.ehr), self.content.clinic(target.clinic)
         try:
             check_pins(pins, facts, site_tells(clinic, target.sender))
         except BadSettings as error:

@@ -102,7 +102,10 @@ class Gatherer:
         """What the target has on file about the claimed patient besides. Raises LeaseLost."""
         clock = self._surroundings.clock
         related = Related(target, (), store=self._store, claim=claim, hold=hold, clock=clock)
-        return on_file.read(related, self._codes, clock())
+        try:
+            return on_file.read(related, self._codes, clock())
+        finally:
+            self._store.readings.keep(claim, *related.readings)
 
     def _related(self, name: str, others: Sequence[Fact], claim: Claim, hold: Callable[[], None]) -> Related:
         return Related(
