@@ -9,10 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from flask import Flask
@@ -20,8 +20,8 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
 from afterdose import logs
-from afterdose.bootstrap import hearing, message_desk
-from afterdose.connections import published_keys
+from afterdose.bootstrap import hearing, message_desk, utc_now
+from afterdose.connections import published_keys, sender_keys
 from afterdose.settings import Settings, load_settings
 from afterdose.store.migrate import migrate
 from afterdose.store.store import Store, open_store
@@ -94,10 +94,12 @@ class Web:
 
 
 @contextmanager
-def open_web(folder: Path, settings: Settings | None = None) -> Iterator[Web]:
+def open_web(
+    folder: Path, settings: Settings | None = None, *, clock: Callable[[], datetime] = utc_now
+) -> Iterator[Web]:
     """The application over a real SQLite store, without a socket."""
     settings = settings or load_settings(write_settings(folder), {})
-    store = open_store(settings.database, clock=_now)
+    store = open_store(settings.database, clock=clock)
     heard = hearing(settings, store)
     services = WebServices(
         settings=settings,
@@ -106,11 +108,13 @@ def open_web(folder: Path, settings: Settings | None = None) -> Iterator[Web]:
         hear=heard.hear,
         counts=heard.counts,
         quarantine=store.quarantine,
-        clock=_now,
-        messages=message_desk(settings, store, clock=_now),
+        deliveries=store.deliveries,
+        sender_keys=sender_keys(settings),
+        clock=clock,
+        messages=message_desk(settings, store, clock=clock),
         checks={"database": store.check_schema},
-        published_keys=lambda: published_keys(settings, _now()),
-        metrics=WebMetrics(CollectorRegistry(), lambda: {"afterdose_agenda_due": store.agenda.due_count(_now())}),
+        published_keys=lambda: published_keys(settings, clock()),
+        metrics=WebMetrics(CollectorRegistry(), lambda: {"afterdose_agenda_due": store.agenda.due_count(clock())}),
     )
     app = create_app(services)
     try:
@@ -148,10 +152,6 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Pat
         except OSError:
             time.sleep(0.05)
     raise RuntimeError(f"the web server did not start:\n{log.read_text()[-4000:]}")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _settings() -> Settings:

@@ -14,7 +14,7 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 
 from afterdose import logs
-from afterdose.connections import connect, published_keys
+from afterdose.connections import connect, published_keys, sender_keys
 from afterdose.content.content import Content, load_content
 from afterdose.content.ehrs import read_ehr
 from afterdose.content.v2 import read_v2
@@ -30,6 +30,7 @@ from afterdose.store.store import Store, open_store
 from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
+from afterdose.work.clinics import choosing
 from afterdose.work.gather import Gatherer
 from afterdose.work.hearing import Hearing
 from afterdose.work.intake import Origin
@@ -78,6 +79,8 @@ def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flas
             hear=heard.hear,
             counts=heard.counts,
             quarantine=store.quarantine,
+            deliveries=store.deliveries,
+            sender_keys=sender_keys(settings),
             messages=message_desk(settings, store, clock=clock),
             clock=clock,
             checks={"database": _checked(store.check_schema), "keys": _checked(keys)},
@@ -300,21 +303,7 @@ def _dose_bases(settings: Settings, target: TargetSettings) -> Mapping[str, str]
 
 
 def _clinics(settings: Settings, content: Content) -> Callable[[str, tuple[Dose, ...]], Clinic]:
-    """Which clinic applies: the place of the newest dose, then the source's clinic, then the target's."""
+    """Which clinic applies, by the files that targets and sources name."""
     of_target = {name: content.clinic(target.clinic) for name, target in settings.targets.items()}
-    of_source = {
-        name: content.clinic(source.clinic) for name, source in settings.sources.items() if source.clinic is not None
-    }
-    by_location = {
-        clinic.location: clinic for clinic in (*of_target.values(), *of_source.values()) if clinic.location is not None
-    }
-
-    def clinic_for(target: str, doses: tuple[Dose, ...]) -> Clinic:
-        ordered = sorted(doses, key=lambda dose: (dose.heard_at, dose.key), reverse=True)
-        for dose in ordered:
-            for place in dose.context.location_ids:
-                if place in by_location:
-                    return by_location[place]
-        return next((of_source[dose.key.source] for dose in ordered if dose.key.source in of_source), of_target[target])
-
-    return clinic_for
+    named = {name: source.clinic for name, source in settings.sources.items() if source.clinic is not None}
+    return choosing(of_target, {name: content.clinic(clinic) for name, clinic in named.items()})

@@ -78,3 +78,16 @@ def test_a_target_that_is_not_set_is_refused(tmp_path: Path) -> None:
 
     assert done.exit_code == 2
     assert "the settings have ehr" in done.output
+
+
+def test_how_senders_prove_themselves_is_told_and_a_key_set_that_cannot_be_had_fails(tmp_path: Path) -> None:
+    bearer = 'true\n[sources.engine.bearer]\nissuer = "https://issuer.example.org"\naudience = "here"\n'
+    with VendorEhr(ATHENAHEALTH) as ehr:
+        bearer += f'jwks_url = "{ehr.base_url}/no-such-key-set"'
+        done = run(tmp_path, ehr, vendor="athenahealth", readable=bearer)
+        bare = run(tmp_path, ehr, vendor="athenahealth", readable="true")
+
+    assert done.exit_code == 1
+    assert "sources.engine  shows a token of https://issuer.example.org" in done.output
+    assert "failed: sources.engine.bearer.jwks_url: the keys of a sender cannot be had" in done.output
+    assert "sources.engine  shows nothing" in bare.output

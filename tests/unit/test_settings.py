@@ -1,5 +1,6 @@
 """The settings: what loads, what is refused, and that what is said about it names the key and no secret."""
 
+import base64
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -244,6 +245,87 @@ def test_a_key_to_sign_with_is_long_has_a_known_format_and_one_owner(tmp_path: P
     assert "medplum.signatures: expected 2 keys at most" in refusal(tmp_path, signed + 2 * entry)
     assert "sources.other.secrets: expected a secret that sources.medplum.signatures" in refusal(
         tmp_path, signed + shared
+    )
+
+
+TOKENS = """
+[targets.ehr]
+base_url = "https://ehr.example.org/fhir/"
+clinic = "example"
+[sources.store]
+target = "ehr"
+[sources.store.bearer]
+issuer = "https://issuer.example.org"
+audience = "here"
+"""
+
+
+def test_a_sender_with_tokens_needs_no_secret_and_its_keys_come_from_one_place(tmp_path: Path) -> None:
+    url = TOKENS + 'jwks_url = "https://issuer.example.org/keys"\n'
+    bearer = load(tmp_path, url + 'claims = ["sub=a", "scope=b", "scope=c"]').sources["store"].bearer
+
+    assert bearer is not None
+    assert bearer.algorithms == {"ES256", "ES384", "RS256", "RS384"}
+    assert bearer.claims == {"sub": {"a"}, "scope": {"b", "c"}}
+    assert (
+        load(tmp_path, TOKENS + 'jwks_file = "keys.json"').sources["store"].bearer.jwks_file == tmp_path / "keys.json"
+    )
+    assert load(tmp_path, TOKENS + 'jwks_url = "http://127.0.0.1:1/keys"').sources["store"].bearer
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", "bearer.jwks_file: expected the issuer's keys, either as jwks_file or as jwks_url"),
+        (
+            'jwks_file = "k"\njwks_url = "https://i.example.org/k"',
+            "bearer.jwks_file: expected the issuer's keys, either",
+        ),
+        ('jwks_url = "http://i.example.org/k"', "bearer.jwks_url: expected https://"),
+        ('jwks_url = "https://u:p@i.example.org/k"', "bearer.jwks_url: expected an absolute http(s) URL"),
+        ('jwks_file = "k"\nalgorithms = ["HS256"]', "bearer.algorithms: expected some of ES256, ES384, RS256, RS384"),
+        ('jwks_file = "k"\nalgorithms = ["none", "RS256"]', "bearer.algorithms: expected some of ES256"),
+        ('jwks_file = "k"\nclaims = ["sub"]', 'bearer.claims: expected entries such as "sub=value"'),
+        ('jwks_file = "k"\njku = true', "bearer.jku: is not a setting"),
+        (
+            f'jwks_file = "k"\n[[sources.store.secrets]]\nvalue = "{SECRET}"',
+            "sources.store.bearer: expected no secret in Authorization besides",
+        ),
+        (
+            'jwks_file = "k"\n[sources.b]\ntarget = "ehr"\n[sources.b.bearer]\nissuer = "https://issuer.example.org"\n'
+            'audience = "here"\njwks_file = "k"\nclaims = ["scope=a"]',
+            "sources.b.bearer: expected another issuer than sources.store has, or another value of one claim",
+        ),
+    ],
+)
+def test_a_wrong_table_of_tokens_is_refused_by_its_key(tmp_path: Path, more: str, said: str) -> None:
+    assert said in refusal(tmp_path, TOKENS + more)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('format = "v0="', "signatures[0].timestamp_header: expected the name of an HTTP header"),
+        ('format = "hex"\ntimestamp_header = "X-At"', 'signatures[0].timestamp_header: is for format = "v0="'),
+        ('tolerance = "1m"', 'signatures[0].tolerance: is for format = "v0="'),
+        ('format = "v0="\ntimestamp_header = "X-At"\nid_header = "X-Id"', "signatures[0].id_header: is for format"),
+        ('format = "standard-webhooks"', "signatures[0].value: expected whsec_ and 24 bytes or more in Base64"),
+        (
+            'format = "v0="\ntimestamp_header = "a b"',
+            "signatures[0].timestamp_header: expected the name of an HTTP header",
+        ),
+    ],
+)
+def test_a_signature_with_a_time_is_set_whole(tmp_path: Path, more: str, said: str) -> None:
+    assert said in refusal(tmp_path, SIGNED.format(secret=SECRET) + more)
+
+
+def test_standard_webhooks_need_only_the_secret_as_it_is_shown(tmp_path: Path) -> None:
+    standard = SIGNED.format(secret="whsec_" + base64.b64encode(b"s" * 24).decode()) + 'format = "standard-webhooks"'
+    names = ("webhook-timestamp", "webhook-id")
+
+    assert load(tmp_path, standard).sources["medplum"].signatures == (
+        SigningKey("webhook-signature", "standard-webhooks", b"s" * 24, *names, timedelta(minutes=5)),
     )
 
 

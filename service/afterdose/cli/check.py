@@ -11,7 +11,7 @@ import click
 
 from afterdose import logs
 from afterdose.bootstrap import utc_now
-from afterdose.connections import Connection, Connections, connect
+from afterdose.connections import Connection, Connections, connect, sender_keys
 from afterdose.content.content import Content, load_content
 from afterdose.core.errors import BadSettings, EhrError
 from afterdose.ehr.capabilities import Capabilities
@@ -45,6 +45,15 @@ class _Server:
     failed: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """How a source proves itself to us."""
+
+    name: str
+    proves: str
+    failed: str | None = None
+
+
 @click.command()
 @click.option(
     "--config",
@@ -69,17 +78,27 @@ def check(config: Path | None, only: str | None, as_json: bool) -> None:
         servers = [_look(one, connections, settings, content) for one in chosen]
     finally:
         connections.close()
+    senders = [one for one in _senders(settings) if only is None or settings.sources[one.name].target == only]
     warnings = list(_overdue(content))
     if as_json:
-        told = {"servers": [asdict(server) for server in servers], "warnings": warnings}
+        told = {
+            "servers": [asdict(server) for server in servers],
+            "senders": [asdict(sender) for sender in senders],
+            "warnings": warnings,
+        }
         click.echo(json.dumps(told, indent=2, ensure_ascii=False))
     else:
         for server in servers:
             for line in _lines(server):
                 click.echo(line)
+        for sender in senders:
+            click.echo(f"sources.{sender.name}  {sender.proves}")
+            if sender.failed is not None:
+                click.echo(f"  failed: {sender.failed}")
         for warning in warnings:
             click.echo(f"warning: {warning}")
-    raise click.exceptions.Exit(1 if any(server.failed for server in servers) else 0)
+    failed = any(server.failed for server in servers) or any(sender.failed for sender in senders)
+    raise click.exceptions.Exit(1 if failed else 0)
 
 
 def _look(connection: Connection, connections: Connections, settings: Settings, content: Content) -> _Server:
@@ -106,6 +125,23 @@ def _look(connection: Connection, connections: Connections, settings: Settings, 
         if one is None and settings.sources[name].target == target
     ]
     return found
+
+
+def _senders(settings: Settings) -> Iterator[_Sender]:
+    keys = sender_keys(settings)
+    for name, source in settings.sources.items():
+        proofs = ["a secret in a header"] * bool(source.secrets)
+        proofs += [f"a signature ({', '.join(sorted({key.format for key in source.signatures}))})"] * bool(
+            source.signatures
+        )
+        if source.bearer is None:
+            yield _Sender(name, f"shows {' and '.join(proofs)}" if proofs else "shows nothing")
+            continue
+        try:
+            known = f"a token of {source.bearer.issuer} ({len(keys[name].candidates(None))} keys)"
+            yield _Sender(name, f"shows {' and '.join([known, *proofs])}")
+        except EhrError as error:
+            yield _Sender(name, f"shows a token of {source.bearer.issuer}", str(error))
 
 
 def _ladder(target: TargetSettings, declared: Capabilities, content: Content) -> Ladder:

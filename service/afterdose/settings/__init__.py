@@ -1,5 +1,6 @@
 """The settings of a site: read once, checked as a whole, handed on as values."""
 
+from afterdose.settings.bearer import BearerSettings
 from afterdose.settings.example import example_toml
 from afterdose.settings.fields import is_loopback
 from afterdose.settings.load import load_settings
@@ -24,6 +25,7 @@ from afterdose.settings.subscribing import SubscribeSettings
 
 __all__ = [
     "Authentication",
+    "BearerSettings",
     "ClientSecret",
     "LogSettings",
     "MllpSettings",

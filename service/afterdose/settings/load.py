@@ -11,6 +11,7 @@ from marshmallow import ValidationError
 
 from afterdose.core.errors import BadSettings
 from afterdose.settings.authentication import build_auth
+from afterdose.settings.bearer import check_told_apart
 from afterdose.settings.fields import FileText, is_loopback
 from afterdose.settings.mllp import listeners
 from afterdose.settings.model import (
@@ -203,7 +204,8 @@ def _check_senders(
             other = owner.setdefault(digest, place)
             if other != place:
                 raise BadSettings(f"{place}: expected a secret that {other} does not hold too")
-    proofless = [source.name for source in sources.values() if not source.secrets and not source.signatures]
+    check_told_apart({source.name: source.bearer for source in sources.values() if source.bearer is not None})
+    proofless = [source.name for source in sources.values() if not source.is_proven]
     without = [name for name in proofless if name not in listened]
     if without and not insecure_dev:
         raise BadSettings(f"sources.{without[0]}.secrets: expected at least one secret (or insecure_dev = true)")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from afterdose.settings.bearer import BearerSettings
 from afterdose.settings.mllp import MllpSettings
 from afterdose.settings.polling import PollSettings
 from afterdose.settings.signatures import SigningKey
@@ -150,7 +151,8 @@ class SourceSettings:
     say how, where that is not the way to the target; ``zone`` is the zone of times that come without one; ``clinic``
     applies where the location of a dose names none.
 
-    A request shows one of the ``secrets`` and is signed with one of the ``signatures``, where there are such.
+    A request shows one of the ``secrets``, a token that ``bearer`` takes, and is signed with one of the ``signatures``:
+    whatever of these there is.
 
     ``ehr``: the file of what is known of the product.
 
@@ -171,12 +173,18 @@ class SourceSettings:
     zone: ZoneInfo | None
     clinic: str | None
     secrets: tuple[SenderSecret, ...]
+    bearer: BearerSettings | None
     signatures: tuple[SigningKey, ...]
     patient_identifier_system: str | None
     ignored_messages: frozenset[str]
     poll: PollSettings | None
     ehr: str
     subscribe: SubscribeSettings | None
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether whoever says to be this source has to prove it."""
+        return bool(self.secrets or self.bearer or self.signatures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from marshmallow import fields, validate
 
 from afterdose.core.errors import BadSettings
 from afterdose.settings.authentication import auth_fields, build_auth
+from afterdose.settings.bearer import BearerSchema, bearer
 from afterdose.settings.fields import HEADER, BaseUrl, Location, Secret, Words, Zone, file_of, is_loopback
 from afterdose.settings.keys import Strict, switch, text
 from afterdose.settings.model import SenderSecret, SourceSettings, TargetSettings
@@ -97,13 +98,21 @@ class SourceSchema(Strict):
             "file": "/run/secrets/afterdose_ehr",
         },
     )
+    bearer = fields.Nested(
+        BearerSchema,
+        load_default=None,
+        metadata={
+            "help": "For a sender that shows tokens of an issuer (JWT in Authorization: Bearer) in place of a secret.",
+            "optional": True,
+        },
+    )
     signatures = fields.List(
         fields.Nested(SignatureSchema),
         load_default=list,
         error_messages={"invalid": "expected a list of tables"},
         metadata={
             "help": "For a sender that signs its bodies (HMAC-SHA-256): one key, or two while it changes. Where there\n"
-            "are secrets too, a request needs both.",
+            "are secrets or tokens too, a request needs both.",
             "file": "/run/secrets/afterdose_ehr_signing",
             "optional": True,
         },
@@ -140,7 +149,10 @@ def build_source(
         raise BadSettings(f"sources.{name}.base_url: {expected}")
     secrets = sender_secrets(f"sources.{name}.secrets", entry.pop("secrets"))
     signatures = signing_keys(f"sources.{name}.signatures", entry.pop("signatures"))
-    if signatures and not secrets and not entry["readable"]:
+    tokens = bearer(f"sources.{name}.bearer", entry.pop("bearer"), folder)
+    if tokens is not None and any(secret.header.lower() == "authorization" for secret in secrets):
+        raise BadSettings(f"sources.{name}.bearer: expected no secret in Authorization besides, where the token stands")
+    if signatures and not secrets and tokens is None and not entry["readable"]:
         expected = "expected a secret besides, or readable = true: a signature does not cover which dose a delete names"
         raise BadSettings(f"sources.{name}.secrets: {expected}")
     auth = build_auth(f"sources.{name}.auth", entry.pop("auth"), folder)
@@ -155,6 +167,7 @@ def build_source(
         poll=poll,
         subscribe=subscribe,
         secrets=secrets,
+        bearer=tokens,
         signatures=signatures,
         auth=auth,
         ca_bundle=folder / ca_bundle if ca_bundle else None,

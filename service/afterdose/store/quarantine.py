@@ -26,7 +26,10 @@ class Quarantine:
     def keep(
         self, source: str, received_at: datetime, media_type: str | None, body: bytes, problems: Iterable[Problem]
     ) -> None:
-        """Keep one refused body. The newest is always kept, so bodies have to be bounded before."""
+        """Keep one refused body. The newest is always kept, so bodies have to be bounded before.
+
+        One that is kept already takes the newest place: senders that try for ever shall not push out the others.
+        """
         row = {
             "source": source,
             "received_at": received_at,
@@ -36,7 +39,10 @@ class Quarantine:
             "problems": [asdict(problem) for problem in problems],
         }
         with self._database.writing() as connection:
-            dropped = self._dropped(connection) + self._make_room(connection, len(body))
+            dropped = self._dropped(connection)
+            same = sa.and_(_c.source == source, _c.size == len(body), _c.body == body)
+            connection.execute(sa.delete(quarantine).where(same))
+            dropped += self._make_room(connection, len(body))
             connection.execute(sa.insert(quarantine).values(row | {"dropped": dropped}))
 
     def newest(self, limit: int) -> list[Refused]:

@@ -289,6 +289,17 @@ subscriptions = sa.Table(
 )
 
 
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("delivery", sa.Text, primary_key=True, comment="the sender's own id of what it sent"),
+    sa.Column("digest", sa.Text, nullable=False, comment="SHA-256 of the request, hexadecimal"),
+    sa.Column("until", Instant, nullable=False, comment="so long it is known again"),
+    sa.Index("ix_deliveries_until", "until"),
+)
+
+
 def patient_key(patient: str | None, source: str, resource_id: str) -> str:
     """Under which key of the agenda an administration stands."""
     return patient if patient is not None else f"~{source}/{resource_id}"

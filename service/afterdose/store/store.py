@@ -7,6 +7,7 @@ from afterdose.store.agenda import Agenda
 from afterdose.store.audit import Audit
 from afterdose.store.backfills import Backfills
 from afterdose.store.committer import Committer
+from afterdose.store.deliveries import Deliveries
 from afterdose.store.engine import Database, beside
 from afterdose.store.facts import Facts
 from afterdose.store.ledger import Ledger
@@ -40,6 +41,7 @@ class Store:
         self.audit = Audit(database, clock)
         self.pauses = Pauses(database, self._wake, clock)
         self.quarantine = Quarantine(database)
+        self.deliveries = Deliveries(database, clock)
         self.sweeps = Sweeps(database, clock)
         self.backfills = Backfills(database, clock)
         self.subscriptions = Subscriptions(database, clock)

@@ -28,7 +28,14 @@ def create_app(services: WebServices) -> Flask:
     app.url_map.merge_slashes = False
     web = services.settings.web
     bodies = BodyReader(web.max_body_bytes, web.body_timeout, 2 * web.threads)
-    doorkeeper = auth.Doorkeeper(services.settings, services.metrics, bodies)
+    doorkeeper = auth.Doorkeeper(
+        services.settings,
+        services.metrics,
+        bodies,
+        keys=services.sender_keys,
+        clock=services.clock,
+        keep=lambda source, body, problem: inbound.quarantine(services, source, body, [problem]),
+    )
     guards = {"hl7v2": doorkeeper.require_source, "inbound": doorkeeper.require_source}
     auth.close_by_default(app, {**guards, "operations": doorkeeper.require_operations})
     app.register_blueprint(health.public())

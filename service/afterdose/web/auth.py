@@ -1,24 +1,34 @@
 """Who is asking. Whatever has not been named here as public or guarded is closed.
 
-A sender is known by a secret in a header, or by a signature over its bytes; either says which source it is, and a
-source that has both kinds needs both. Secrets are compared as SHA-256 digests and signatures in constant time, all of
-them every time, so that the time an answer takes says nothing, and every failure gets the same answer.
+A sender is known by a secret in a header, by a token, by a signature over its bytes; each says which source it is, and
+a source that has several kinds needs them all. What is wrong with a proof is told only to whom it proves.
 """
 
-import hashlib
-import hmac
-from base64 import b64decode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 
 from flask import Flask, g, request
-from werkzeug.datastructures import Headers
 
+from afterdose.core.errors import Problem
+from afterdose.ehr.sender_keys import SenderKeys
 from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.logs import get_logger
-from afterdose.settings import SenderSecret, Settings, SigningKey, SourceSettings
+from afterdose.settings import Settings, SourceSettings
 from afterdose.web.body import BodyReader
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.problems import Unauthenticated
+from afterdose.web.proofs import (
+    Accepted,
+    Delivery,
+    Judgement,
+    Refused,
+    bearer_token,
+    by_header,
+    judge_signature,
+    judge_token,
+    names_shown,
+    signatures_shown,
+)
 from afterdose.work.intake import Origin
 
 OPERATIONS = "operations"
@@ -31,63 +41,116 @@ _log = get_logger()
 
 
 class Doorkeeper:
-    """Knows the secrets' digests. Built once a process."""
+    """Knows what each source has to show. Built once a process."""
 
-    def __init__(self, settings: Settings, metrics: WebMetrics, bodies: BodyReader) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: WebMetrics,
+        bodies: BodyReader,
+        *,
+        keys: Mapping[str, SenderKeys],
+        clock: Callable[[], datetime],
+        keep: Callable[[str, bytes, Problem], None],
+    ) -> None:
+        """``keys``: by source, those of who makes its tokens. ``keep``: puts what was refused into the quarantine."""
         self._metrics = metrics
         self._bodies = bodies
         self._sources = settings.sources
-        owners = [(secret, source.name) for source in settings.sources.values() for secret in source.secrets]
-        self._senders = _by_header(owners)
-        self._signers = {s.name: s.signatures for s in settings.sources.values() if s.signatures and not s.secrets}
-        self._operations = _by_header((secret, OPERATIONS) for secret in settings.operations)
+        self._keys = keys
+        self._clock = clock
+        self._keep = keep
+        self._secrets = by_header((one, source.name) for source in settings.sources.values() for one in source.secrets)
+        self._operations = by_header((secret, OPERATIONS) for secret in settings.operations)
         self._insecure_dev = settings.insecure_dev
         listened = {listener.source for listener in settings.mllp}
-        proofless = (s.name for s in settings.sources.values() if not s.secrets and not s.signatures)
-        open_sources = (name for name in proofless if name not in listened)
+        open_sources = (s.name for s in settings.sources.values() if not s.is_proven and s.name not in listened)
         self._open_source = next(open_sources, None) if settings.insecure_dev else None
 
     def require_source(self) -> None:
-        """Let senders in, and remember for the request which source it is. Raises Unauthenticated."""
-        name = _identify(self._senders, request.headers)
-        if name is None:
-            name = self._signer(self._signers)
-        elif signatures := self._sources[name].signatures:
-            name = self._signer({name: signatures})
-        if name is None and self._open_source is not None and not self._shows_anything():
-            name = self._open_source
-        if name is None:
+        """Let senders in, and remember for the request which source it is.
+
+        A source is let in by everything that it has to show, and only where no other one is too. Raises
+        Unauthenticated, and EhrUnavailable where it cannot be told now.
+        """
+        shown = names_shown(self._secrets, _header)
+        judged = {name: self._judge(source, shown) for name, source in self._sources.items()}
+        accepted = {name: one for name, one in judged.items() if isinstance(one, Accepted)}
+        refused = [(name, one.reason) for name, one in judged.items() if isinstance(one, Refused)]
+        if not accepted and not refused and self._open_source is not None and not self._shows_anything():
+            accepted = {self._open_source: Accepted()}
+        if not accepted and refused:
+            raise self._failure(*refused[0])
+        if len(accepted) != 1 or shown - accepted.keys():
             raise self._failure()
+        [(name, right)] = accepted.items()
         g.source = self._sources[name]
+        g.delivery = right.delivery
 
     def require_operations(self) -> None:
         """Let in who watches over this server. Raises Unauthenticated."""
-        if _identify(self._operations, request.headers) is None and not (self._insecure_dev and not self._operations):
+        shown = names_shown(self._operations, _header)
+        if not shown and not (self._insecure_dev and not self._operations):
             raise self._failure()
 
-    def _signer(self, signers: Mapping[str, Sequence[SigningKey]]) -> str | None:
-        """The one source that signed the body; the body is read only for who shows what can be a signature."""
-        shown = [(name, key, given) for name, keys in signers.items() for key in keys if (given := _signature(key))]
-        if not shown:
+    def _judge(self, source: SourceSettings, shown: Collection[str]) -> Judgement:
+        """What the request proves of one source; ``shown`` are those whose secrets it shows."""
+        if not source.is_proven or (source.secrets and source.name not in shown):
             return None
-        body = self._bodies.read(request)
-        right = {name for name, key, given in shown if hmac.compare_digest(given, _signed(key, body))}
-        return right.pop() if len(right) == 1 else None
+        before: Judgement = Accepted()
+        if source.bearer is not None:
+            token = bearer_token(_header)
+            if token is None:
+                return None
+            before = judge_token(token, source.bearer, self._keys[source.name], self._clock())
+        return self._judge_body(source, before) if isinstance(before, Accepted) and source.signatures else before
+
+    def _judge_body(self, source: SourceSettings, before: Accepted) -> Judgement:
+        """What the signature says; the body is read only for who shows what can be one."""
+        given = [(key, one) for key in source.signatures if (one := signatures_shown(key, _header))]
+        if not given:
+            return None
+        body, now = self._bodies.read(request), self._clock()
+        judged = [judge_signature(key, one, _header, body, now) for key, one in given]
+        for right in judged:
+            if isinstance(right, Accepted):
+                return right if right.delivery is not None else before
+        for stale in judged:
+            if isinstance(stale, Refused):
+                self._keep(source.name, body, Problem("expired", "", stale.reason))
+                return stale
+        return None
 
     def _shows_anything(self) -> bool:
         signed_in = {key.header for source in self._sources.values() for key in source.signatures}
-        return any(header in request.headers for header in signed_in.union(header for header, _ in self._senders))
+        token = (
+            any(source.bearer is not None for source in self._sources.values()) and "Authorization" in request.headers
+        )
+        return token or any(header in request.headers for header in signed_in.union(name for name, _ in self._secrets))
 
-    def _failure(self) -> Unauthenticated:
+    def _failure(self, source: str | None = None, reason: str | None = None) -> Unauthenticated:
         self._metrics.unauthenticated.inc()
-        _log.warning("a request without a right secret", method=request.method, host=request.remote_addr)
-        return Unauthenticated()
+        if reason is None:
+            _log.warning("a request without a right secret", method=request.method, host=request.remote_addr)
+        else:
+            _log.warning("a request of a known sender was not taken", reason=reason, source=source)
+        return Unauthenticated(reason)
+
+
+def _header(name: str) -> str | None:
+    return request.headers.get(name)
 
 
 def current_source() -> SourceSettings:
     """The source that sent this request; only behind ``require_source``."""
     source: SourceSettings = g.source
     return source
+
+
+def current_delivery() -> Delivery | None:
+    """The sender's own id of what it sent, where it gives one that is proven."""
+    delivery: Delivery | None = g.delivery
+    return delivery
 
 
 def current_origin() -> Origin:
@@ -108,54 +171,3 @@ def close_by_default(app: Flask, guards: Mapping[str, Guard]) -> None:
         if guard is None:
             raise Unauthenticated
         guard()
-
-
-# (header, lower-case scheme or None) -> digests and the names that they stand for
-_Known = Mapping[tuple[str, str | None], list[tuple[bytes, str]]]
-
-
-def _by_header(owners: Iterable[tuple[SenderSecret, str]]) -> _Known:
-    known: dict[tuple[str, str | None], list[tuple[bytes, str]]] = {}
-    for secret, name in owners:
-        scheme = secret.scheme.lower() if secret.scheme else None
-        known.setdefault((secret.header, scheme), []).append((secret.sha256, name))
-    return known
-
-
-def _identify(known: _Known, headers: Headers) -> str | None:
-    """The one name whose secret the headers show; None where there is none, or where they show two."""
-    found: set[str] = set()
-    for (header, scheme), digests in known.items():
-        shown = _shown(headers, header, scheme)
-        digest = hashlib.sha256(shown).digest()
-        for expected, name in digests:
-            if hmac.compare_digest(digest, expected):
-                found.add(name)
-    return found.pop() if len(found) == 1 else None
-
-
-def _shown(headers: Headers, header: str, scheme: str | None) -> bytes:
-    """The secret that the header shows, as bytes; empty where it shows none."""
-    value = headers.get(header, "")
-    if scheme is not None:
-        word, _, value = value.partition(" ")
-        value = value.strip(" ") if word.lower() == scheme else ""
-    # WSGI hands header bytes over as latin-1 text (PEP 3333).
-    return value.encode("latin-1", errors="replace")
-
-
-def _signature(key: SigningKey) -> bytes:
-    """What the request shows as a signature in the key's header and format; empty where it shows none."""
-    value = request.headers.get(key.header, "")
-    if key.format == "sha256=":
-        method, _, value = value.partition("=")
-        value = value if method == "sha256" else ""
-    try:
-        given = b64decode(value, validate=True) if key.format == "base64" else bytes.fromhex(value)
-    except ValueError:
-        return b""
-    return given if len(given) == hashlib.sha256().digest_size else b""
-
-
-def _signed(key: SigningKey, body: bytes) -> bytes:
-    return hmac.digest(key.secret, body, "sha256")

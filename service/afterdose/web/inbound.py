@@ -17,8 +17,9 @@ from afterdose.core.errors import BadInput, Problem, StoreError
 from afterdose.fhir import accepted, message, strict_json
 from afterdose.fhir.outcome import operation_outcome
 from afterdose.logs import get_logger
+from afterdose.store.deliveries import digest_of
 from afterdose.store.rows import Arrival, Receipt
-from afterdose.web.auth import current_origin, current_source
+from afterdose.web.auth import current_delivery, current_origin, current_source
 from afterdose.web.body import BodyReader
 from afterdose.web.problems import fhir_answer
 from afterdose.web.services import WebServices
@@ -67,6 +68,7 @@ class _Door:
         body = b""
         try:
             body = self._bodies.read(request)
+            repeated = self._is_repeated(body)
             if not body and resource_id is None and MEDPLUM_DELETED not in request.headers and current_origin().polled:
                 return self._ask(started)
             _check_headers()
@@ -74,7 +76,9 @@ class _Door:
         except BadInput as bad:
             self._quarantine(body, bad.problems)
             raise
-        self._keep(reception, started)
+        if not repeated:
+            self._keep(reception, started)
+            self._remember(body)
         return _Empty() if reception.bundle_type is None else fhir_answer(_reply(reception))
 
     def process_message(self) -> Response:
@@ -83,13 +87,16 @@ class _Door:
         body = b""
         try:
             body = self._bodies.read(request)
+            repeated = self._is_repeated(body)
             _check_headers()
             asked = message.header(strict_json.loads(body))
             reception = receive(body, current_origin())
         except BadInput as bad:
             self._quarantine(body, bad.problems)
             raise
-        self._keep(reception, started)
+        if not repeated:
+            self._keep(reception, started)
+            self._remember(body)
         refused = [problem for entry in reception.entries if entry.refused for problem in entry.problems]
         endpoint = f"{(self._services.settings.web.base_url or request.host_url).rstrip('/')}{request.path}"
         now = self._services.clock()
@@ -98,7 +105,11 @@ class _Door:
     def delete(self, resource_type: str, resource_id: str) -> Response:
         """DELETE of a resource (HAPI with subscription-send-delete-messages)."""
         started = time.perf_counter()
-        self._store([deletion(current_origin(), resource_type, resource_id)], started)
+        body = self._bodies.read(request)
+        arrival = deletion(current_origin(), resource_type, resource_id)
+        if not self._is_repeated(body):
+            self._store([arrival], started)
+            self._remember(body)
         return _Empty()
 
     def refuse(self, other: str) -> Response:
@@ -122,6 +133,24 @@ class _Door:
         """The sender; one that can be read and numbers its events can be asked for those that it does not name."""
         origin = current_origin()
         return replace(origin, asked=origin.readable and self._services.counts(origin.source))
+
+    def _is_repeated(self, body: bytes) -> bool:
+        """Whether the same was taken already under the sender's own id, so that it only gets its answer again.
+
+        Raises BadInput with 409 where something else was.
+        """
+        delivery = current_delivery()
+        if delivery is None:
+            return False
+        taken = self._services.deliveries.taken(current_source().name, delivery.id)
+        if taken is not None and taken != _digest(body):
+            raise BadInput(Problem("duplicate", "", "something else was taken under the same id"), status=409)
+        return taken is not None
+
+    def _remember(self, body: bytes) -> None:
+        delivery = current_delivery()
+        if delivery is not None:
+            self._services.deliveries.keep(current_source().name, delivery.id, _digest(body), delivery.until)
 
     def _ask(self, started: float) -> Response:
         """Something happened and nothing is said of what (HAPI without a payload): the source is polled now."""
@@ -151,15 +180,25 @@ class _Door:
         self._metrics.stored_seconds.observe(time.perf_counter() - started)
 
     def _quarantine(self, body: bytes, problems: Sequence[Problem]) -> None:
-        """Keep what was refused: its sender takes a 4xx for an end and will not send it again."""
-        source, code = current_source().name, problems[0].code
-        self._metrics.refused.labels(source, code).inc()
-        _log.warning("a request was refused and is kept in the quarantine", source=source, code=code, bytes=len(body))
-        try:
-            self._services.quarantine.keep(source, self._services.clock(), _media_type(), body, problems)
-        except StoreError as error:
-            self._metrics.unquarantined.labels(source).inc()
-            _log.error("what was refused could not be kept", source=source, exc_info=error)
+        quarantine(self._services, current_source().name, body, problems)
+
+
+def quarantine(services: WebServices, source: str, body: bytes, problems: Sequence[Problem]) -> None:
+    """Keep what was refused of a known sender: it takes a 4xx for an end and will not send it again."""
+    code = problems[0].code
+    services.metrics.refused.labels(source, code).inc()
+    _log.warning("a request was refused and is kept in the quarantine", source=source, code=code, bytes=len(body))
+    try:
+        services.quarantine.keep(source, services.clock(), _media_type(), body, problems)
+    except StoreError as error:
+        services.metrics.unquarantined.labels(source).inc()
+        _log.error("what was refused could not be kept", source=source, exc_info=error)
+
+
+def _digest(body: bytes) -> str:
+    """Of the whole request, since a delete is nothing but its URL."""
+    deleted = request.headers.get(MEDPLUM_DELETED, "")
+    return digest_of(request.method.encode(), request.full_path.encode(), deleted.encode(), body)
 
 
 def _not_taken() -> BadInput:

@@ -10,7 +10,7 @@ from secrets import token_hex
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from afterdose.core.errors import BadInput, Problem, StoreError, StoreUnusable
+from afterdose.core.errors import BadInput, EhrUnavailable, Problem, StoreError, StoreUnusable
 from afterdose.fhir import strict_json
 from afterdose.fhir.outcome import operation_outcome
 from afterdose.logs import get_logger
@@ -30,7 +30,11 @@ _ISSUES = {
 
 
 class Unauthenticated(Exception):
-    """Nobody we know sent this; the answer never says what was wrong with the secret."""
+    """Nobody we know sent this, and the answer does not say what was wrong; or somebody we know (``reason``)."""
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def fhir_answer(resource: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -47,6 +51,7 @@ def register(app: Flask) -> None:
     """Let every error of ``app`` end here."""
     app.register_error_handler(BadInput, _bad_input)
     app.register_error_handler(Unauthenticated, _unauthenticated)
+    app.register_error_handler(EhrUnavailable, _keys_unavailable)
     app.register_error_handler(StoreError, _store_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
@@ -71,9 +76,19 @@ def _hang_up(answer: Response) -> Response:
     return answer
 
 
-def _unauthenticated(_error: Unauthenticated) -> Response:
-    problem = Problem("login", "", "authentication is required")
-    return refusal([problem], 401, {"WWW-Authenticate": 'Bearer realm="afterdose"'})
+def _unauthenticated(error: Unauthenticated) -> Response:
+    challenge = 'Bearer realm="afterdose"'
+    if error.reason is None:
+        return refusal([Problem("login", "", "authentication is required")], 401, {"WWW-Authenticate": challenge})
+    # RFC 6750, section 3.1.
+    challenge += f', error="invalid_token", error_description="{error.reason}"'
+    return refusal([Problem("login", "", error.reason)], 401, {"WWW-Authenticate": challenge})
+
+
+def _keys_unavailable(_error: EhrUnavailable) -> Response:
+    """Whether the token is right cannot be told now; its sender shall come again."""
+    problem = Problem("transient", "", "the token cannot be checked at present; send the same request again")
+    return refusal([problem], 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def _store_error(error: StoreError) -> Response:

@@ -1,10 +1,12 @@
 """What the web part is given when it is built; it has no other way to reach anything."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from afterdose.ehr.sender_keys import SenderKeys
 from afterdose.settings import Settings
+from afterdose.store.deliveries import Deliveries
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.web.metrics import WebMetrics
 from afterdose.work.intake import Origin, Reception
@@ -18,7 +20,8 @@ class WebServices:
     itself is. ``counts``: whether a source numbers its events as it should.
 
     ``published_keys`` are our public keys, ``paused`` the targets that people have paused, ``polled`` since when
-    everything of each source that is polled is known, as they stand at the moment of the call.
+    everything of each source that is polled is known, as they stand at the moment of the call. ``sender_keys``: by
+    source, of those that show tokens.
     """
 
     settings: Settings
@@ -32,5 +35,7 @@ class WebServices:
     checks: Mapping[str, Callable[[], str | None]]
     published_keys: Callable[[], Sequence[dict[str, object]]]
     metrics: WebMetrics
+    deliveries: Deliveries
+    sender_keys: Mapping[str, SenderKeys] = field(default_factory=dict)
     paused: Callable[[], Sequence[str]] = tuple
     polled: Callable[[], Mapping[str, datetime | None]] = dict

@@ -15,6 +15,8 @@ from afterdose import logs
 from afterdose.content.v2 import read_v2
 from afterdose.core.errors import StoreBusy, StoreUnusable
 from afterdose.settings import load_settings
+from afterdose.store.deliveries import Deliveries
+from afterdose.store.engine import Database
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
@@ -52,6 +54,7 @@ def client(tmp_path: Path) -> Callable[..., FlaskClient]:
         settings=settings,
         submit=lambda _arrivals: [],
         quarantine=BrokenQuarantine(),
+        deliveries=Deliveries(Database(settings.database), lambda: datetime(2026, 1, 5, tzinfo=UTC)),
         clock=lambda: datetime(2026, 1, 5, tzinfo=UTC),
         messages=Messages(
             mapping=read_v2(None),

@@ -249,3 +249,12 @@ def upgrade() -> None:
         sa.Column("troubles", sa.JSON(), nullable=False, comment="code of what is wrong -> since when; alarmed"),
         sa.PrimaryKeyConstraint("source", "subscription", name="pk_subscriptions"),
     )
+    op.create_table(
+        "deliveries",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("delivery", sa.Text(), nullable=False, comment="the sender's own id of what it sent"),
+        sa.Column("digest", sa.Text(), nullable=False, comment="SHA-256 of the request, hexadecimal"),
+        sa.Column("until", INSTANT, nullable=False, comment="so long it is known again"),
+        sa.PrimaryKeyConstraint("source", "delivery", name="pk_deliveries"),
+    )
+    op.create_index("ix_deliveries_until", "deliveries", ["until"])
