@@ -212,7 +212,8 @@ def _ended(row: KnownArtifact, by_course: Mapping[UUID, Sequence[DoseVerdict]], 
     former = {key for key, member in desk.snapshot.known.memberships.items() if member.course_id == subject}
     doses = [dose for dose in desk.snapshot.doses if dose.key in former]
     left = list(by_course.get(subject, ()))
-    ordered = any(desk.judged.memberships[one.order.key].course_id == subject for one in desk.judged.orders)
+    places = [desk.judged.memberships.get(one.order.key) for one in desk.judged.orders]
+    ordered = any(place is not None and place.course_id == subject for place in places)
     if ordered and any(verdict.outcome in _UNDECIDED for verdict in left):
         return None
     if not doses or any(verdict.session_id in desk.judged.held for verdict in left):

@@ -168,6 +168,13 @@ def test_an_order_whose_administration_was_tried_is_not_prepared_again() -> None
     assert len(decide(replace(ordered("2026-01-07 10:00"), doses=(tried,)), NOW).plans) == 1
 
 
+def test_an_order_that_was_begun_and_belongs_to_no_course_keeps_no_plan_from_ending() -> None:
+    tried = a_dose("2026-01-06 10:00", id="tried", status="not-done", request=KEY.id)
+    doses = (replace(MONDAY, status="entered-in-error"), tried)
+    withdrawn = replace(written(a_snapshot(MONDAY)), doses=doses, orders=(an_order(),))
+    assert [plan.status for plan in decide(withdrawn, NOW).plans] == [PlanStatus.ENTERED_IN_ERROR]
+
+
 def test_a_course_that_is_never_begun_ends_after_its_gap() -> None:
     snapshot = ordered("2026-01-07 10:00")
     ends = local("2026-01-07 10:00") + timedelta(days=90)
