@@ -8,7 +8,6 @@ from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
-from uuid import uuid4
 
 from flask import Flask
 from prometheus_client import CollectorRegistry
@@ -24,6 +23,7 @@ from afterdose.core.errors import BadSettings
 from afterdose.ehr.ladder import check_pins, site_tells
 from afterdose.fhir.rungs import Artifact
 from afterdose.fhir.v2.translate import Facility
+from afterdose.pollers import poller
 from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
 from afterdose.store.rows import AgendaEntry
 from afterdose.store.store import Store, open_store
@@ -31,6 +31,7 @@ from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
 from afterdose.work.clinics import choosing
+from afterdose.work.cohort import CohortSweeper
 from afterdose.work.gather import Gatherer
 from afterdose.work.hearing import Hearing
 from afterdose.work.intake import Origin
@@ -38,7 +39,7 @@ from afterdose.work.messages import Desk, Messages
 from afterdose.work.reconcile import Reconciler, Target
 from afterdose.work.related import Source
 from afterdose.work.surroundings import Surroundings
-from afterdose.work.sweep import Polled, Sweeper
+from afterdose.work.sweep import Sweeper
 from afterdose.work.watch import Watch
 from afterdose.work.worker import Worker
 
@@ -211,20 +212,19 @@ class Workshop:
             shut=self.shut,
         )
 
-    def sweeper(self, name: str) -> Sweeper:
+    def sweeper(self, name: str) -> Sweeper | CohortSweeper:
         """What polls a source for which the settings say so, not started."""
         source, connection = self.settings.sources[name], self._connections.sources[name]
-        if source.poll is None or connection is None:
-            raise BadSettings(f"sources.{name}.poll: expected a table")
-        polled = Polled(
-            origin=Origin(source.name, source.target, source.base_url),
-            client=connection.client,
-            types=source.poll.types,
-            interval=source.poll.interval,
-            overlap=source.poll.overlap,
-            look_back=source.poll.look_back,
+        if connection is None:
+            raise BadSettings(f"sources.{name}.poll: expected a source that can be read")
+        return poller(
+            source,
+            connection.client,
+            self.content,
+            store=self.store,
+            clock=self._clock,
+            stop=self._stop,
         )
-        return Sweeper(polled, store=self.store, owner=str(uuid4()), clock=self._clock, stop=self._stop)
 
     def shut(self) -> Mapping[str, datetime]:
         """The targets that are left alone, and until when."""

@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from afterdose.cli import main
+from afterdose.sandbox import SandboxEHR
+from doubles.polled import PolledEhr
 from doubles.vendors import ATHENAHEALTH, ORACLE, Rules, VendorEhr
 
 SETTINGS = """
@@ -53,6 +55,40 @@ def test_the_same_as_json(tmp_path: Path) -> None:
     assert {rung["type"] for rung in server["rungs"]} == {None}
     assert "sources.engine: doses are not read back" in server["said"]
     assert server["failed"] == []
+
+
+COHORT = """
+[sources.engine.poll]
+strategy = "{strategy}"
+{more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("strategy", "more", "code", "said"),
+    [
+        (
+            "cohort",
+            '[sources.engine.poll.cohort]\nlists = ["List/1"]',
+            0,
+            "polled patient by patient (2 now) every 15 min",
+        ),
+        ("cohort", '[sources.engine.poll.cohort]\ngroups = ["Group/9"]', 1, "sources.engine.poll.cohort: Group/9: "),
+        ("cohort", '[sources.engine.poll.cohort]\nfile = "nowhere"', 1, "poll.cohort: file: cannot be read"),
+        ("cohort", '[sources.engine.poll.cohort]\nvisits_at = ["Location/1"]', 1, "Epic cannot be asked for it"),
+        ("last-updated", "", 1, 'poll.strategy: expected "cohort", because Epic cannot be asked what changed'),
+    ],
+)
+def test_the_way_in_is_told_and_what_cannot_be_asked_fails(
+    strategy: str, more: str, code: int, said: str, tmp_path: Path
+) -> None:
+    with SandboxEHR() as staff, PolledEhr("epic", staff) as ehr:
+        entries = [{"item": {"reference": f"Patient/p-{number}"}} for number in range(2)]
+        staff.put({"resourceType": "List", "id": "1", "status": "current", "mode": "working", "entry": entries})
+        poll = COHORT.format(strategy=strategy, more=more)
+        done = run(tmp_path, ehr, vendor="epic", readable=f'true\nzone = "America/New_York"{poll}')
+
+    assert (done.exit_code, said in done.output) == (code, True), done.output
 
 
 def test_another_fhir_release_fails(tmp_path: Path) -> None:

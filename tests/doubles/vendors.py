@@ -42,9 +42,9 @@ class Rules:
 class VendorEhr:
     """A double that answers on a real socket."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, staff: SandboxEHR | None = None) -> None:
         self.rules = rules
-        self.staff = SandboxEHR()
+        self.staff = staff or SandboxEHR()
         self.refused: list[str] = []
         self.requests: list[tuple[str, str]] = []
         self.lose_answers = 0
@@ -82,7 +82,7 @@ class VendorEhr:
             if "read" not in self._declared(type_):
                 return self._refuse(404, "not-supported")
             found = self.staff.get(type_, id_)
-            return _json(found, etag=_etag(found)) if found else self._refuse(404, "not-found")
+            return _json(self._shown(found), etag=_etag(found)) if found else self._refuse(404, "not-found")
 
         @app.get("/fhir/<type_>")
         def search(type_: str) -> Response:
@@ -149,6 +149,10 @@ class VendorEhr:
             found = [one for one in found if value in json.dumps(one.get("identifier", []))]
         entries = [{"resource": one, "search": {"mode": "match"}} for one in found]
         return _json({"resourceType": "Bundle", "type": "searchset", "total": len(found), "entry": entries})
+
+    def _shown(self, resource: Resource) -> Resource:
+        """What others see of a resource."""
+        return resource
 
     def _refuse(self, status: int, why: str) -> Response:
         self.refused.append(f"{request.method} {request.path}: {status} {why}")

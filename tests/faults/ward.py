@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from afterdose.bootstrap import Workshop, web_app
 from afterdose.sandbox import Behaviour, SandboxEHR
 from afterdose.settings import load_settings
 from afterdose.store.migrate import migrate
+from doubles.vendors import VendorEhr
 
 Resource = dict[str, Any]
 TOKEN = "sender-" + "5" * 57
@@ -35,6 +37,7 @@ clinic = "example-7-days"
 deadline = "{deadline}"
 max_calls_per_second = 1000
 mode = "{mode}"
+ehr = "{product}"
 [sources.ehr]
 target = "ehr"
 zone = "America/New_York"
@@ -87,7 +90,10 @@ def dose(id_: str, ended: datetime, **changes: Any) -> Resource:
 
 
 class Ward:
-    """A store, an EHR and one worker. ``deadline``: of one call, in the settings' own spelling; ``more`` settings."""
+    """A store, an EHR and one worker. ``deadline``: of one call, in the settings' own spelling; ``more`` settings.
+
+    ``front``: makes the double of a vendor's EHR (``product``), the only way for others to what the staff work in.
+    """
 
     def __init__(
         self,
@@ -98,15 +104,19 @@ class Ward:
         readable: bool = True,
         mode: str = "live",
         more: str = "",
+        front: Callable[[SandboxEHR], VendorEhr] | None = None,
+        product: str = "generic",
     ) -> None:
         self.clock = SimulatedClock()
         self.ehr = SandboxEHR(clock=self.clock, behaviour=behaviour)
+        self.front = front(self.ehr) if front is not None else None
         config = folder / "afterdose.toml"
         text = SETTINGS.format(
             folder=folder,
-            ehr=self.ehr.base_url,
+            ehr=self.front.base_url if self.front else self.ehr.base_url,
             deadline=deadline,
             mode=mode,
+            product=product,
             readable=str(readable).lower(),
             token=TOKEN,
         )
@@ -132,7 +142,10 @@ class Ward:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.workshop.close()
-        self.ehr.close()
+        if self.front is not None:
+            self.front.__exit__()
+        else:
+            self.ehr.close()
 
     def send(self, resource: Resource) -> None:
         """Deliver as the sender does; the answer must say that it is kept."""

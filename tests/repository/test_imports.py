@@ -11,7 +11,20 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINT = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"]
 LAYERS = (
-    *("cli", "bootstrap", "sandbox", "connections", "web", "work", "settings", "ehr", "store", "content", "fhir"),
+    *(
+        "cli",
+        "bootstrap",
+        "sandbox",
+        "connections",
+        "pollers",
+        "web",
+        "work",
+        "settings",
+        "ehr",
+        "store",
+        "content",
+        "fhir",
+    ),
     *("core", "logs"),
 )
 

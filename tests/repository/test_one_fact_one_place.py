@@ -15,6 +15,7 @@ MOST_LINES = 320
 
 # Lengths of time in work/ that are about machines, not about patients.
 TECHNICAL = {
+    "work/cohort.py": {"_LEASE", "_PAUSE"},
     "work/retry.py": {"FIRST_WAIT", "LONGEST_WAIT", "GIVE_UP_AFTER"},
     "work/surroundings.py": {"KEPT_FOR"},
     "work/line.py": {"_PATIENCE"},

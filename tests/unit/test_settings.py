@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from afterdose.core.errors import BadSettings
-from afterdose.settings import SenderSecret, Settings, SigningKey, example_toml, load_settings
+from afterdose.settings import CohortSettings, SenderSecret, Settings, SigningKey, example_toml, load_settings
 
 EXAMPLE = Path(__file__).parents[2] / "docker" / "afterdose.example.toml"
 SECRET = "s3cr3t-" + "a" * 32
@@ -336,8 +336,49 @@ def test_a_source_is_polled_only_where_it_can_be_read_and_for_types_that_can_be_
     assert load(tmp_path, LEAST).sources["ehr"].poll is None
     assert load(tmp_path, polled).sources["ehr"].poll is not None
     assert "sources.ehr.poll: expected no polling" in refusal(tmp_path, unreadable)
-    assert "sources.ehr.poll.types: expected types" in refusal(tmp_path, polled + 'types = ["Encounter"]')
+    assert "sources.ehr.poll.types: expected types" in refusal(tmp_path, polled + 'types = ["Location"]')
     assert "sources.ehr.poll.strategy: expected last-updated" in refusal(tmp_path, LEAST + "[sources.ehr.poll]")
+
+
+def test_a_cohort_has_its_file_beside_the_settings_and_longer_rounds(tmp_path: Path) -> None:
+    text = LEAST + '[sources.ehr.poll]\nstrategy = "cohort"\n[sources.ehr.poll.cohort]\n'
+    poll = load(tmp_path, text + 'groups = ["Group/b", "Group/a"]\nfile = "patients"').sources["ehr"].poll
+
+    assert poll is not None
+    assert poll.interval == timedelta(minutes=15)
+    assert poll.cohort == CohortSettings(groups=("Group/a", "Group/b"), file=tmp_path / "patients")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('strategy = "cohort"', "poll.cohort: expected groups, lists, visits_at or file"),
+        ('strategy = "cohort"\n[sources.ehr.poll.cohort]', "poll.cohort: expected groups, lists, visits_at or file"),
+        (
+            'strategy = "last-updated"\n[sources.ehr.poll.cohort]\nfile = "x"',
+            'poll.cohort: expected strategy = "cohort"',
+        ),
+        (
+            'strategy = "cohort"\noverlap = "5m"\n[sources.ehr.poll.cohort]\nfile = "x"',
+            "poll.overlap: expected look_back",
+        ),
+        (
+            'strategy = "cohort"\n[sources.ehr.poll.cohort]\ngroups = ["s3cr3t-1"]',
+            "cohort.groups: expected references such",
+        ),
+        (
+            'strategy = "cohort"\n[sources.ehr.poll.cohort]\nlists = ["Group/1"]',
+            "cohort.lists: expected references such",
+        ),
+        (
+            'strategy = "cohort"\n[sources.ehr.poll.cohort]\nvisits_at = ["Location/1"]',
+            "cohort.visits_at: expected the zone",
+        ),
+        ('strategy = "cohort"\n[sources.ehr.poll.cohort]\npatients = ["1"]', "cohort.patients: is not a setting"),
+    ],
+)
+def test_a_mistake_about_a_cohort_is_told_with_its_key(tmp_path: Path, keys: str, said: str) -> None:
+    assert said in refusal(tmp_path, f"{LEAST}[sources.ehr.poll]\n{keys}")
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

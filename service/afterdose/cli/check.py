@@ -15,12 +15,14 @@ from afterdose.connections import Connection, Connections, connect, sender_keys
 from afterdose.content.content import Content, load_content
 from afterdose.core.errors import BadSettings, EhrError
 from afterdose.ehr.capabilities import Capabilities
+from afterdose.ehr.client import EhrClient
 from afterdose.ehr.ladder import Ladder, check_pins, decide, site_tells
 from afterdose.ehr.token_endpoint import LARGEST_CLOCK_ERROR, Grant
 from afterdose.ehr.wire import Interaction
 from afterdose.fhir.administration import TYPE
 from afterdose.fhir.rungs import Artifact
-from afterdose.settings import Settings, TargetSettings, load_settings
+from afterdose.pollers import checked, roster
+from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,8 @@ def _look(connection: Connection, connections: Connections, settings: Settings, 
         return found
     sources = [name for name, one in connections.sources.items() if one is connection]
     found.said += [_readable(name, declared) for name in sources]
+    for name in sources:
+        _tell_polling(found, settings.sources[name], connection.client, content)
     found.said += [
         f"sources.{name}: doses are not read back"
         for name, one in connections.sources.items()
@@ -161,6 +165,24 @@ def _readable(source: str, declared: Capabilities) -> str:
     if declared.allows(TYPE, Interaction.READ):
         return f"sources.{source}: doses are read back"
     return f"sources.{source}: declares no read of {TYPE}; readable = false says that none is tried"
+
+
+def _tell_polling(found: _Server, source: SourceSettings, client: EhrClient, content: Content) -> None:
+    """How the source is polled, and for a cohort whom that finds now."""
+    if source.poll is None:
+        return
+    try:
+        poll = checked(source, content)
+    except BadSettings as error:
+        found.failed.append(str(error))
+        return
+    every = f"every {poll.interval.total_seconds() / 60:g} min: {', '.join(sorted(poll.types))}"
+    if poll.cohort is None:
+        found.said.append(f"sources.{source.name}: polled by _lastUpdated {every}")
+        return
+    roll = roster(source, poll, poll.cohort, client).call(utc_now())
+    found.said.append(f"sources.{source.name}: polled patient by patient ({len(roll.patients)} now) {every}")
+    found.failed += [f"sources.{source.name}.poll.cohort: {problem}" for problem in roll.problems]
 
 
 def _overdue(content: Content) -> Iterator[str]:

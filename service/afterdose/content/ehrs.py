@@ -8,7 +8,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from afterdose.content.locate import choose
 from afterdose.content.schemas import Count, Day, Flag, Strict, load, read_toml, words
 from afterdose.fhir.resource_types import R4_TYPES
-from afterdose.fhir.rungs import Artifact, EhrFacts, TypeFacts, rungs_of
+from afterdose.fhir.rungs import Artifact, CohortKind, EhrFacts, TypeFacts, rungs_of
 from afterdose.fhir.subscription import DELETIONS, FORMS, Addition, SubscriptionFacts
 
 _NEEDS = ("location", "pool", "sender")
@@ -34,12 +34,27 @@ class _TypeSchema(Strict):
     attach = Flag(load_default=False)
     find = fields.Dict(keys=words(), values=fields.String(validate=_TEMPLATE), load_default=None)
     mark = words(load_default=None)
+    poll = fields.Dict(keys=words(), values=fields.String(validate=_TEMPLATE), load_default=None)
 
     @validates_schema(skip_on_field_errors=True)
     def _recognised(self, data: dict[str, Any], **kwargs: object) -> None:
         del kwargs
         if data["find"] and data["mark"] is None:
             raise ValidationError("expected the path of a text, because what is found has to be known again", "mark")
+
+    @validates_schema(skip_on_field_errors=True)
+    def _of_one_patient(self, data: dict[str, Any], **kwargs: object) -> None:
+        del kwargs
+        if data["poll"] is not None and "{patient}" not in data["poll"].values():
+            raise ValidationError("expected a search for one {patient}", "poll")
+
+
+class _PollingSchema(Strict):
+    last_updated = Flag(load_default=True)
+    cohorts = fields.List(
+        fields.String(validate=validate.OneOf([*CohortKind], error=f"expected one of {', '.join(CohortKind)}")),
+        load_default=lambda: [*CohortKind],
+    )
 
 
 class _AdditionSchema(Strict):
@@ -67,6 +82,7 @@ class _EhrSchema(Strict):
         values=words(),
         load_default=dict,
     )
+    polling = fields.Nested(_PollingSchema, load_default=lambda: _PollingSchema().load({}))
     types = fields.Dict(
         keys=fields.String(validate=validate.OneOf(sorted(R4_TYPES), error="expected a resource type of FHIR R4")),
         values=fields.Nested(_TypeSchema),
@@ -94,6 +110,8 @@ def read_ehr(name_or_path: str, overlay: Path | None = None) -> EhrFacts:
     return EhrFacts(
         name=path.stem,
         title=data["title"],
+        last_updated=data["polling"]["last_updated"],
+        cohorts=frozenset(CohortKind(kind) for kind in data["polling"]["cohorts"]),
         rungs={Artifact(artifact): rung for artifact, rung in data["rungs"].items()},
         types={type_: _facts(table) for type_, table in data["types"].items()},
         subscriptions=_subscriptions(data["subscriptions"]),

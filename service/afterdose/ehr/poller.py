@@ -1,9 +1,10 @@
-"""What a source that knows ``_lastUpdated`` is asked for: everything of a type that changed since a moment.
+"""What a polled source is asked for: everything of a type that changed, or what may be new of one patient.
 
-Rules: FHIR R4 search.html (``_lastUpdated``, ``_sort``, ``_count``). The moments are the source's own, never ours.
+Rules: FHIR R4 search.html (``_lastUpdated``, ``_sort``, ``_count``). The moments of what changed are the source's own,
+never ours.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from afterdose.ehr.answers import Resource
@@ -34,3 +35,16 @@ def news(client: EhrClient, type_: str, since: datetime) -> Iterator[list[Resour
         newest = times[-1].replace(microsecond=0) if times else since
         whole = not in_order or newest <= since
         since = since if whole else newest
+
+
+def of_patient(
+    client: EhrClient, type_: str, way: Mapping[str, str] | None, patient: str, since: datetime
+) -> list[Resource]:
+    """What may be new of a patient since a moment. ``way``: the search of this EHR; None reads the Patient itself.
+
+    Raises what ``EhrClient.search`` and ``EhrClient.read`` raise.
+    """
+    if way is None:
+        return [client.read(type_, patient).resource]
+    parameters = {name: value.format(patient=patient, since=format_instant(since)) for name, value in way.items()}
+    return client.search(type_, parameters)

@@ -132,15 +132,21 @@ def patient_of(resource: Mapping[str, object], *, base_url: str) -> str | None:
 
     Of the patients of a group visit it is the first who takes part.
     """
+    return next(patients_of(resource, base_url=base_url), None)
+
+
+def patients_of(resource: Mapping[str, object], *, base_url: str) -> Iterator[str]:
+    """The same for all patients of a group visit."""
     type_ = resource.get("resourceType")
     if type_ == "Patient":
         id_ = resource.get("id")
-        return patient_id(f"Patient/{id_}", base_url=base_url) if isinstance(id_, str) else None
+        own = patient_id(f"Patient/{id_}", base_url=base_url) if isinstance(id_, str) else None
+        return iter((own,) if own is not None else ())
     people = [resource.get("subject")]
     if type_ == "Appointment":
         people = [*(participant.get("actor") for participant in members(resource, "participant")), *people]
     found = (patient_id(administration.envelope({"subject": one}).subject, base_url=base_url) for one in people)
-    return next((id_ for id_ in found if id_ is not None), None)
+    return (id_ for id_ in found if id_ is not None)
 
 
 def _shape_problems(resource: Mapping[str, object], type_: str, shape: _Shape) -> Iterator[Problem]:

@@ -87,6 +87,7 @@ class TypeFacts:
     ``attach``: a message has its text as an attachment.
     ``find``: the search that finds ours where an identifier does not, with ``{patient}`` and ``{since}``; empty where
     no search does. ``mark``: path of the text that then carries our reference.
+    ``poll``: the search for what is new of a patient, with ``{patient}`` and ``{since}``; None where there is none.
     """
 
     fields: frozenset[str] | None = None
@@ -99,6 +100,17 @@ class TypeFacts:
     attach: bool = False
     find: Mapping[str, str] | None = None
     mark: str | None = None
+    poll: Mapping[str, str] | None = None
+
+
+class CohortKind(StrEnum):
+    """Where the patients stand who are asked about one by one; the values are the keys of settings and files."""
+
+    GROUPS = "groups"
+    LISTS = "lists"
+    VISITS_AT = "visits_at"
+    """Those with an Appointment at a place or with a person."""
+    FILE = "file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +118,15 @@ class EhrFacts:
     """What is known of a product. ``rungs``: where it is other than what it declares; ``types``: by resource type.
 
     ``subscriptions``: how it takes the Subscriptions by which it notifies us.
+    ``last_updated``: whether a search by ``_lastUpdated`` alone finds what changed; ``cohorts``: where it can tell us
+    of a cohort.
     """
 
     name: str
     title: str
     subscriptions: SubscriptionFacts = field(default_factory=SubscriptionFacts)
+    last_updated: bool = True
+    cohorts: frozenset[CohortKind] = frozenset(CohortKind)
     rungs: Mapping[Artifact, str] = field(default_factory=dict)
     types: Mapping[str, TypeFacts] = field(default_factory=dict)
 

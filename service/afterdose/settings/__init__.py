@@ -19,7 +19,7 @@ from afterdose.settings.model import (
     WebSettings,
     WorkSettings,
 )
-from afterdose.settings.polling import PollSettings
+from afterdose.settings.polling import CohortSettings, PollSettings
 from afterdose.settings.signatures import SigningKey
 from afterdose.settings.subscribing import SubscribeSettings
 
@@ -27,6 +27,7 @@ __all__ = [
     "Authentication",
     "BearerSettings",
     "ClientSecret",
+    "CohortSettings",
     "LogSettings",
     "MllpSettings",
     "NoAuthentication",

@@ -156,7 +156,8 @@ def build_source(
         expected = "expected a secret besides, or readable = true: a signature does not cover which dose a delete names"
         raise BadSettings(f"sources.{name}.secrets: {expected}")
     auth = build_auth(f"sources.{name}.auth", entry.pop("auth"), folder)
-    poll = polling(f"sources.{name}.poll", entry.pop("poll"), readable=entry["readable"])
+    readable, zoned = entry["readable"], entry["zone"] is not None
+    poll = polling(f"sources.{name}.poll", entry.pop("poll"), readable=readable, zoned=zoned, folder=folder)
     subscribe = subscribing(f"sources.{name}.subscribe", entry.pop("subscribe"), readable=entry["readable"])
     ehr = entry.pop("ehr") or ("generic" if elsewhere else targets[entry["target"]].ehr)
     ca_bundle = entry.pop("ca_bundle")

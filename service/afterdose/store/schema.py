@@ -260,6 +260,17 @@ sweeps = sa.Table(
     sa.Column("lease_until", Instant),
 )
 
+cohort = sa.Table(
+    "cohort",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("patient", sa.Text, primary_key=True),
+    sa.Column("member", sa.Boolean, nullable=False, comment="false: only doses that are tracked are left"),
+    sa.Column("joined_at", Instant, nullable=False),
+    sa.Column("known_until", Instant, comment="what was charted by then was found"),
+    sa.Column("asked_at", Instant, comment="when it was last this patient's turn"),
+)
+
 backfills = sa.Table(
     "backfills",
     metadata,

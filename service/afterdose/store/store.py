@@ -6,6 +6,7 @@ from datetime import datetime
 from afterdose.store.agenda import Agenda
 from afterdose.store.audit import Audit
 from afterdose.store.backfills import Backfills
+from afterdose.store.cohorts import Cohorts
 from afterdose.store.committer import Committer
 from afterdose.store.deliveries import Deliveries
 from afterdose.store.engine import Database, beside
@@ -43,6 +44,7 @@ class Store:
         self.quarantine = Quarantine(database)
         self.deliveries = Deliveries(database, clock)
         self.sweeps = Sweeps(database, clock)
+        self.cohorts = Cohorts(database, clock)
         self.backfills = Backfills(database, clock)
         self.subscriptions = Subscriptions(database, clock)
 

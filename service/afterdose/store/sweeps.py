@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from afterdose.core.reasons import Outcome
 from afterdose.store.engine import Database
-from afterdose.store.schema import outcomes, sweeps
+from afterdose.store.schema import cohort, outcomes, sweeps
 
 _c = sweeps.c
 _SETTLED = (Outcome.UNRELATED.value, Outcome.WITHDRAWN.value)
@@ -67,15 +67,19 @@ class Sweeps:
         """Let every poll of a source be due now; one that is under way is followed by another."""
         with self._database.writing() as connection:
             connection.execute(sa.update(sweeps).where(_c.source == source).values(tried_at=None))
+            connection.execute(sa.update(cohort).where(cohort.c.source == source).values(asked_at=None))
 
-    def keep(self, sweep: Sweep, watermark: datetime, *, lease: timedelta) -> bool:
+    def keep(self, sweep: Sweep, watermark: datetime | None, *, lease: timedelta) -> bool:
         """Remember how far it came, and hold it for another ``lease``; False where somebody else has it now."""
         return self._update(sweep, watermark=watermark, lease_until=self._clock() + lease)
 
-    def finish(self, sweep: Sweep, watermark: datetime) -> bool:
-        """Give it back as done; False where somebody else has it now."""
+    def finish(self, sweep: Sweep, watermark: datetime | None, *, known_since: datetime | None = None) -> bool:
+        """Give it back as done; False where somebody else has it now.
+
+        ``known_since``: until when everything is known, where that is not the present.
+        """
         freed: dict[str, object] = {"lease_owner": None, "lease_until": None}
-        return self._update(sweep, watermark=watermark, polled_at=self._clock(), **freed)
+        return self._update(sweep, watermark=watermark, polled_at=known_since or self._clock(), **freed)
 
     def release(self, sweep: Sweep) -> None:
         """Give it back as failed; what was remembered stays."""
@@ -90,8 +94,8 @@ class Sweeps:
                 found[row.source] = min(before, row.polled_at) if before and row.polled_at else None
         return found
 
-    def tracked(self, source: str, *, heard_since: datetime) -> list[str]:
-        """Ids of the administrations of a source that may still be corrected to some effect, in their order.
+    def tracked(self, source: str, *, heard_since: datetime) -> list[tuple[str, str]]:
+        """Patient key and id of each administration of a source that may still be corrected to some effect, in order.
 
         Those whose window is still open, and those without one about which was last decided after ``heard_since``.
         """
@@ -99,9 +103,10 @@ class Sweeps:
         closes = o.details["window"]["closes"].as_string()
         now = self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
         open_ = sa.or_(closes >= now, sa.and_(closes.is_(None), o.updated_at >= heard_since))
-        chosen = sa.select(o.resource_id).where(o.source == source, o.outcome.not_in(_SETTLED), open_).distinct()
+        named = (o.patient, o.resource_id)
+        chosen = sa.select(*named).where(o.source == source, o.outcome.not_in(_SETTLED), open_).distinct()
         with self._database.reading() as connection:
-            return list(connection.execute(chosen.order_by(o.resource_id)).scalars())
+            return [(row.patient, row.resource_id) for row in connection.execute(chosen.order_by(*named))]
 
     def _update(self, sweep: Sweep, **values: object) -> bool:
         own = sa.and_(_c.source == sweep.source, _c.resource_type == sweep.resource_type, _c.lease_owner == sweep.owner)

@@ -1,55 +1,43 @@
-"""The sweep: what a source did not send is found by asking it, and goes through the same door as what it sends.
-
-Deletions are not found by any search, and some corrections neither: so every administration whose window is still
-open is read by its id at each poll.
-"""
+"""The sweep: what a source did not send is found by asking it for everything that changed."""
 
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 
-from afterdose.core.errors import BadInput, EhrError, EhrGone, EhrRefused, EhrUnavailable, StoreError
+from afterdose.core.errors import EhrError, StoreError
 from afterdose.ehr import poller
-from afterdose.ehr.answers import Resource
-from afterdose.ehr.client import EhrClient
-from afterdose.fhir import strict_json
 from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.fhir.administration import envelope
-from afterdose.fhir.v2.translate import is_translated
 from afterdose.logs import get_logger
-from afterdose.store.rows import Arrival
 from afterdose.store.store import Store
 from afterdose.store.sweeps import Sweep
-from afterdose.work.intake import Origin, deletion, receive
+from afterdose.work.polled import Finds, Polled
 
-_EVERY = 5.0
+EVERY = 5.0
 """Seconds between two looks at whether a poll is due."""
-_GONE = 410
 
 _log = get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Polled:
-    """A source that is polled: how to ask it, what for, how often, and from when on."""
-
-    origin: Origin
-    client: EhrClient
-    types: frozenset[str]
-    interval: timedelta
-    overlap: timedelta
-    look_back: timedelta
+def keep_sweeping(sweep: Callable[[], None], stop: threading.Event) -> None:
+    """Look whether a poll is due until told to stop."""
+    while not stop.is_set():
+        try:
+            sweep()
+        except StoreError as error:
+            _log.warning("the database was not there", error=type(error).__name__)
+        stop.wait(EVERY)
 
 
 class Sweeper:
-    """Polls one source; of several processes that do, one at a time asks."""
+    """Polls one source by ``_lastUpdated``; of several processes that do, one at a time asks."""
 
     def __init__(
         self, polled: Polled, *, store: Store, owner: str, clock: Callable[[], datetime], stop: threading.Event
     ) -> None:
         """``owner`` is another one in every process."""
         self._polled = polled
+        self._finds = Finds(polled, store=store, clock=clock)
         self._store = store
         self._owner = owner
         self._clock = clock
@@ -57,12 +45,7 @@ class Sweeper:
 
     def run(self) -> None:
         """Poll until told to stop."""
-        while not self._stop.is_set():
-            try:
-                self.sweep()
-            except StoreError as error:
-                _log.warning("the database was not there", error=type(error).__name__)
-            self._stop.wait(_EVERY)
+        keep_sweeping(self.sweep, self._stop)
 
     def sweep(self) -> None:
         """Ask for everything that is due; a failure is alarmed and ends it until the next time. Raises StoreError."""
@@ -97,7 +80,7 @@ class Sweeper:
         began = self._clock()
         reached = sweep.watermark or began - self._polled.look_back
         for found in poller.news(self._polled.client, sweep.resource_type, reached - self._polled.overlap):
-            self._take(found, sweep.resource_type, refused_before=sweep.watermark)
+            self._finds.take(found, sweep.resource_type, refused_before=sweep.watermark)
             changed = [moment for one in found if (moment := envelope(one).last_updated) is not None]
             reached = max([reached, *(moment for moment in changed if moment <= began)])
             if self._stop.is_set() or not self._store.sweeps.keep(sweep, reached, lease=self._polled.interval):
@@ -106,59 +89,11 @@ class Sweeper:
         return reached
 
     def _read_tracked(self, sweep: Sweep, reached: datetime) -> None:
-        """Read every administration that is still worth correcting. One that cannot be read keeps no other waiting."""
+        """Read every administration that is still worth correcting."""
         heard_since = self._clock() - self._polled.look_back
-        for id_ in self._store.sweeps.tracked(sweep.source, heard_since=heard_since):
+        ids = {id_ for _, id_ in self._store.sweeps.tracked(sweep.source, heard_since=heard_since)}
+        for id_ in sorted(ids):
             if self._stop.is_set():
                 return
-            if is_translated(id_):
-                continue
-            try:
-                found = self._polled.client.read(ADMINISTRATION, id_)
-            except EhrGone as gone:
-                self._take_absence(id_, sure=gone.status == _GONE)
-            except EhrUnavailable:
-                raise
-            except EhrRefused as refused:
-                told = {"source": sweep.source, "resource_type": ADMINISTRATION, "status": refused.status}
-                _log.warning("a tracked dose could not be read", code=refused.code, **told)
-            else:
-                self._take([found.resource], ADMINISTRATION, refused_before=reached)
+            self._finds.read_again(id_, refused_before=reached)
             self._store.sweeps.keep(sweep, reached, lease=self._polled.interval)
-
-    def _take(self, found: Iterable[Resource], type_: str, *, refused_before: datetime | None) -> None:
-        """Store what is new. What is refused is quarantined once: not what had changed by ``refused_before``."""
-        arrivals: list[Arrival] = []
-        for resource in found:
-            body = strict_json.dumps(resource)
-            try:
-                (arrival,) = receive(body, self._polled.origin, via="poll", expected_type=type_).arrivals
-            except BadInput as bad:
-                changed = envelope(resource).last_updated
-                if refused_before is None or changed is None or changed > refused_before:
-                    source = self._polled.origin.source
-                    self._store.quarantine.keep(source, self._clock(), None, body, bad.problems)
-                    _log.error("a polled resource was refused", alarm="quarantine", source=source, resource_type=type_)
-                continue
-            if not self._is_known(arrival):
-                arrivals.append(arrival)
-        if arrivals:
-            self._store.committer.submit(arrivals)
-
-    def _is_known(self, arrival: Arrival) -> bool:
-        """Whether this version is the newest that is known, in whatever bytes it came."""
-        latest = self._store.facts.latest(arrival.source, arrival.resource_id, arrival.resource_type)
-        return (
-            latest is not None
-            and latest.interaction == "upsert"
-            and latest.version is not None
-            and (latest.version, latest.last_updated) == (arrival.version, arrival.last_updated)
-        )
-
-    def _take_absence(self, id_: str, *, sure: bool) -> None:
-        """A dose is not there: deleted, unless it came to us whole from elsewhere and was never there."""
-        origin = self._polled.origin
-        known = self._store.facts.versions(origin.source, id_)
-        was_there = any(fact.via != "push" and fact.interaction == "upsert" for fact in known)
-        if known and known[-1].interaction == "upsert" and (sure or was_there):
-            self._store.committer.submit([deletion(origin, ADMINISTRATION, id_, via="poll")])

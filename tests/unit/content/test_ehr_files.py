@@ -28,6 +28,8 @@ def test_every_file_loads(file: Path) -> None:
         (HEAD + "[types.Task]\nneeds = ['luck']", "expected one of location, pool, sender"),
         (HEAD + "[types.Task]\nfind = { patient = '{patient}' }", "has to be known again"),
         (HEAD + "[types.Task]\nfind = { patient = '{person}' }", "only {patient} and {since} are filled in"),
+        (HEAD + "[types.Encounter]\npoll = { date = 'ge{since}' }", "expected a search for one {patient}"),
+        (HEAD + "[polling]\ncohorts = ['crowds']", "expected one of groups, lists, visits_at, file"),
     ],
 )
 def test_a_mistake_is_told_with_its_key(text: str, said: str, tmp_path: Path) -> None:

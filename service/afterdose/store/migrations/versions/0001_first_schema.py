@@ -222,6 +222,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("source", "resource_type", name="pk_sweeps"),
     )
     op.create_table(
+        "cohort",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("patient", sa.Text(), nullable=False),
+        sa.Column("member", sa.Boolean(), nullable=False, comment="false: only doses that are tracked are left"),
+        sa.Column("joined_at", INSTANT, nullable=False),
+        sa.Column("known_until", INSTANT, comment="what was charted by then was found"),
+        sa.Column("asked_at", INSTANT, comment="when it was last this patient's turn"),
+        sa.PrimaryKeyConstraint("source", "patient", name="pk_cohort"),
+    )
+    op.create_table(
         "backfills",
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("file", sa.Text(), nullable=False, comment="SHA-256 of its bytes, hexadecimal"),
