@@ -30,12 +30,19 @@ class CodeSet:
 
     codes: frozenset[tuple[str, str]]
     prefixes: frozenset[tuple[str, str]] = frozenset()
+    _beginnings: Mapping[str, tuple[str, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Sort the beginnings by system."""
+        systems = {system for system, _ in self.prefixes}
+        found = {one: tuple(start for system, start in self.prefixes if system == one) for one in systems}
+        object.__setattr__(self, "_beginnings", found)
 
     def holds(self, coding: Coding) -> bool:
         """Whether the coding is in the set."""
         if (coding.system, coding.code) in self.codes:
             return True
-        return any(coding.system == system and coding.code.startswith(start) for system, start in self.prefixes)
+        return coding.code.startswith(self._beginnings.get(coding.system, ()))
 
     def holds_any(self, codings: Iterable[Coding]) -> bool:
         """Whether one of the codings is in the set."""

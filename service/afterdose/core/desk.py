@@ -1,7 +1,7 @@
 """The verdicts of one patient on their way to artifacts, and what is asked of them there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from afterdose.core.care import ArtifactKey, ArtifactKind, DoseVerdict, KnownArtifact, Snapshot
@@ -18,6 +18,19 @@ class Desk:
     snapshot: Snapshot
     judged: Judged
     standings: Standings
+    _courses: dict[UUID, UUID] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Find the course of every dose session, once for all questions: what is decided now beats what was."""
+        members = list(self.snapshot.known.memberships.values())
+        courses = {one.session_id: one.course_id for one in reversed(members)}
+        verdicts = reversed(self.judged.verdicts)
+        courses |= {
+            one.session_id: one.course_id
+            for one in verdicts
+            if one.session_id is not None and one.course_id is not None
+        }
+        object.__setattr__(self, "_courses", courses)
 
     def verdict_of(self, subject: UUID) -> DoseVerdict | None:
         """The verdict that says what became of a dose session, also when its members went elsewhere."""
@@ -31,9 +44,7 @@ class Desk:
     def course_of(self, subject: UUID) -> ArtifactKey | None:
         """The key of the plan that a dose session belongs to, or belonged to when it was last seen."""
         wanted = self.judged.merged.get(subject, subject)
-        found = [verdict.course_id for verdict in self.judged.verdicts if verdict.session_id == wanted]
-        found += [one.course_id for one in self.snapshot.known.memberships.values() if one.session_id == subject]
-        course = next((one for one in found if one is not None), None)
+        course = self._courses.get(wanted) or self._courses.get(subject)
         return None if course is None else self.standings.key(ArtifactKind.CARE_PLAN, course)
 
 

@@ -15,11 +15,17 @@ class Standings:
 
     known: Known
     _newest: dict[tuple[ArtifactKind, UUID], KnownArtifact] = field(init=False, repr=False, compare=False)
+    _about: dict[UUID, list[KnownArtifact]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Find the highest generation of every artifact, once for all questions."""
-        rows = sorted(self.known.artifacts.values(), key=lambda row: row.key.generation)
-        object.__setattr__(self, "_newest", {(row.key.kind, row.key.subject): row for row in rows})
+        """Find the highest generation of every artifact, and all that is about a subject, once for all questions."""
+        newest: dict[tuple[ArtifactKind, UUID], KnownArtifact] = {}
+        about: dict[UUID, list[KnownArtifact]] = {}
+        for row in sorted(self.known.artifacts.values(), key=lambda row: row.key.generation):
+            newest[row.key.kind, row.key.subject] = row
+            about.setdefault(row.key.subject, []).append(row)
+        object.__setattr__(self, "_newest", newest)
+        object.__setattr__(self, "_about", about)
 
     def latest(self, kind: ArtifactKind, subject: UUID) -> KnownArtifact | None:
         """The artifact of the highest generation, None when there never was one."""
@@ -44,8 +50,8 @@ class Standings:
 
     def still_open(self, *kinds: ArtifactKind) -> list[KnownArtifact]:
         """The artifacts of these kinds that are in the EHR, or may be, and that nobody has ended."""
-        rows = sorted(self.known.artifacts.values(), key=lambda row: row.key)
-        return [row for row in rows if row.key.kind in kinds and row.standing in _OPEN]
+        rows = [row for row in self.known.artifacts.values() if row.key.kind in kinds and row.standing in _OPEN]
+        return sorted(rows, key=lambda row: row.key)
 
     def visit(self, subject: UUID) -> KnownArtifact | None:
         """The Appointment that is people's now and to come or kept, None when there is none."""
@@ -61,7 +67,7 @@ class Standings:
 
     def weight(self, subject: UUID) -> int:
         """How much has been done for a dose session or a course: booked, taken over, written, nothing."""
-        rows = [row for key, row in self.known.artifacts.items() if key.subject == subject]
+        rows = self._about.get(subject, [])
         if any(row.booked for row in rows):
             return 3
         if any(row.standing is Standing.TAKEN_OVER for row in rows):

@@ -63,7 +63,8 @@ def judge(snapshot: Snapshot) -> Judged:
     ]
     found = identified(cases, snapshot) if snapshot.patient is not None else Identified(cases=cases)
     cases, merged, line = found.cases, found.merged, timeline(found.cases, snapshot)
-    verdicts = [_verdict(case, cases, line, snapshot) for case in cases]
+    standings = Standings(snapshot.known)
+    verdicts = [_verdict(case, cases, line, snapshot, standings) for case in cases]
     verdicts += [_nothing(dose) for dose in nothing]
     verdicts = _with_withdrawn(verdicts, withdrawn, snapshot, merged)
     known = {dose.key: snapshot.known.memberships.get(dose.key) for dose in snapshot.doses}
@@ -96,7 +97,9 @@ def _is_held(case: Case) -> bool:
     return case.assessment is None or not _HOLDING.isdisjoint(case.assessment.reasons)
 
 
-def _verdict(case: Case, cases: Sequence[Case], line: Timeline, snapshot: Snapshot) -> DoseVerdict:
+def _verdict(
+    case: Case, cases: Sequence[Case], line: Timeline, snapshot: Snapshot, standings: Standings
+) -> DoseVerdict:
     session, member = case.session, case.member
     verdict = DoseVerdict(
         administrations=session.keys,
@@ -125,7 +128,7 @@ def _verdict(case: Case, cases: Sequence[Case], line: Timeline, snapshot: Snapsh
     ]
     so_far = sorted(one.session.start for one in course if one.session.start and one.session.start <= window.opens)
     predicted = predicted_next(so_far, snapshot.clinic) if next_dose is None else None
-    proposed = _session(case, member, window, next_dose, line, snapshot, predicted)
+    proposed = _session(case, member, window, next_dose, line, snapshot, predicted, standings)
     days = [_day(other.session, snapshot) for other in course]
     gone = min(session.heard_at, window.closes) - window.opens
     return replace(
@@ -137,12 +140,6 @@ def _verdict(case: Case, cases: Sequence[Case], line: Timeline, snapshot: Snapsh
         window_gone=gone if gone > timedelta() else None,
         predicted_next=predicted,
     )
-
-
-def _predicted(session: DoseSession, course: Sequence[Case], snapshot: Snapshot) -> datetime | None:
-    starts = [one.session.start for one in course if one.session.start is not None]
-    so_far = [start for start in starts if session.start is not None and start <= session.start]
-    return predicted_next(sorted(so_far), snapshot.clinic)
 
 
 def _day(session: DoseSession, snapshot: Snapshot) -> date:
@@ -169,9 +166,10 @@ def _session(
     line: Timeline,
     snapshot: Snapshot,
     predicted: datetime | None,
+    standings: Standings,
 ) -> Session:
     """What is proposed, as far as people have not decided otherwise in the EHR."""
-    session, clinic, standings = case.session, snapshot.clinic, Standings(snapshot.known)
+    session, clinic = case.session, snapshot.clinic
     if session.anchor is None:
         raise ValueError("an eligible dose session has an end")
     occasion = Occasion(

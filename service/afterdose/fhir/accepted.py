@@ -118,8 +118,8 @@ LISTED = ", ".join(sorted(TYPES))
 
 def problems(resource: object) -> tuple[Problem, ...]:
     """What keeps a resource from being accepted (the first of it); empty when nothing does."""
-    type_ = resource.get("resourceType") if isinstance(resource, Mapping) else None
-    if not isinstance(resource, Mapping) or type_ == administration.TYPE:
+    type_ = resource.get("resourceType") if isinstance(resource, dict) else None
+    if not isinstance(resource, dict) or type_ == administration.TYPE:
         return administration.problems(resource)
     if not isinstance(type_, str) or type_ not in TYPES:
         misspelt = not isinstance(type_, str) or type_.casefold() in {one.casefold() for one in TYPES}
@@ -168,7 +168,7 @@ def _participants(visit: Mapping[str, object]) -> Iterator[Problem]:
         yield Problem("structure", path, "is not an array")
     else:
         for index, participant in enumerate(listed):
-            if not isinstance(participant, Mapping):
+            if not isinstance(participant, dict):
                 yield Problem("structure", f"{path}[{index}]", "is not an object")
             elif "actor" in participant:
                 yield from structure.reference(participant["actor"], f"{path}[{index}].actor")

@@ -51,7 +51,7 @@ class Envelope:
 def envelope(resource: Mapping[str, object]) -> Envelope:
     """The envelope of a MedicationAdministration; never raises."""
     meta = resource.get("meta")
-    meta = meta if isinstance(meta, Mapping) else {}
+    meta = meta if isinstance(meta, dict) else {}
     return Envelope(
         id=_text(resource.get("id")),
         version=_text(meta.get("versionId")),
@@ -62,7 +62,7 @@ def envelope(resource: Mapping[str, object]) -> Envelope:
 
 def problems(resource: object) -> tuple[Problem, ...]:
     """What keeps a MedicationAdministration from being accepted (the first of it); empty when nothing does."""
-    if not isinstance(resource, Mapping):
+    if not isinstance(resource, dict):
         return (Problem("structure", "", "is not a JSON object"),)
     type_ = resource.get("resourceType")
     if type_ != TYPE:
@@ -98,7 +98,7 @@ def _when(resource: Mapping[str, object]) -> Iterator[Problem]:
             continue
         if name.endswith("DateTime"):
             yield from structure.datetime_(value, path)
-        elif not isinstance(value, Mapping):
+        elif not isinstance(value, dict):
             yield Problem("structure", path, "is not an object")
         elif name.endswith("Period"):
             for end in ("start", "end"):
@@ -121,13 +121,13 @@ def _drug(resource: Mapping[str, object]) -> Iterator[Problem]:
         value, path = resource.get(name), f"{TYPE}.{name}"
         if value is None:
             continue
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             yield Problem("structure", path, "is not an object")
         elif name == "medication":
             for part in ("concept", "reference"):
-                if part in value and not isinstance(value[part], Mapping):
+                if part in value and not isinstance(value[part], dict):
                     yield Problem("structure", f"{path}.{part}", "is not an object")
-            if isinstance(value.get("concept"), Mapping):
+            if isinstance(value.get("concept"), dict):
                 yield from _concept(value["concept"], f"{path}.concept")
         elif name == "medicationCodeableConcept":
             yield from _concept(value, path)
@@ -139,7 +139,7 @@ def _concept(concept: Mapping[str, object], path: str) -> Iterator[Problem]:
         yield Problem("structure", f"{path}.coding", "is not an array")
         return
     for index, coding in enumerate(codings):
-        if not isinstance(coding, Mapping):
+        if not isinstance(coding, dict):
             yield Problem("structure", f"{path}.coding[{index}]", "is not an object")
             continue
         for name in ("system", "code", "display"):
@@ -153,21 +153,21 @@ def _amounts(dosage: object) -> Iterator[Problem]:
     path = f"{TYPE}.dosage"
     if dosage is None:
         return
-    if not isinstance(dosage, Mapping):
+    if not isinstance(dosage, dict):
         yield Problem("structure", path, "is not an object")
         return
     if "rateRatio" in dosage and "rateQuantity" in dosage:
         yield Problem("structure", f"{path}.rate", "is given more than once")
     quantities = {f"{path}.{name}": dosage[name] for name in ("dose", "rateQuantity") if name in dosage}
     ratio = dosage.get("rateRatio")
-    if isinstance(ratio, Mapping):
+    if isinstance(ratio, dict):
         quantities |= {
             f"{path}.rateRatio.{name}": ratio[name] for name in ("numerator", "denominator") if name in ratio
         }
     elif ratio is not None:
         yield Problem("structure", f"{path}.rateRatio", "is not an object")
     for place, quantity in quantities.items():
-        if not isinstance(quantity, Mapping):
+        if not isinstance(quantity, dict):
             yield Problem("structure", place, "is not an object")
         elif "value" in quantity and not _is_number(quantity["value"]):
             yield Problem("value", f"{place}.value", "is not a number")
@@ -178,7 +178,7 @@ def _is_number(value: object) -> bool:
 
 
 def _subject(subject: object) -> str | None:
-    if not isinstance(subject, Mapping):
+    if not isinstance(subject, dict):
         return None
     type_ = subject.get("type")
     if type_ is not None and (not isinstance(type_, str) or type_.rpartition("/")[2] != "Patient"):

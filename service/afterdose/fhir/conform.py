@@ -93,7 +93,7 @@ class _Walk:
 
     def element(self, value: object, shape: Shape, path: str, depth: int) -> None:
         """Check an object against the shape of its type."""
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             self.found.add("structure", path, "must be a JSON object")
             return
         if depth > MAX_DEPTH:
@@ -157,7 +157,7 @@ class _Walk:
         else:
             inner = shape_of(field.model)
             self.element(item, inner, path, depth + 1)
-            if isinstance(item, Mapping):
+            if isinstance(item, dict):
                 self.by_place(item, field, shape, inner, path)
 
     def by_place(self, item: Mapping[str, object], field: Field, shape: Shape, inner: Shape, path: str) -> None:
@@ -217,8 +217,8 @@ class _Walk:
 
     def inner_resource(self, item: object, name: str, path: str, depth: int) -> None:
         """A resource inside the resource, mostly contained (http://hl7.org/fhir/R4/references.html#contained)."""
-        kind = item.get("resourceType") if isinstance(item, Mapping) else None
-        if not isinstance(item, Mapping) or not isinstance(kind, str):
+        kind = item.get("resourceType") if isinstance(item, dict) else None
+        if not isinstance(item, dict) or not isinstance(kind, str):
             self.found.add("structure", path, "must be a JSON object with a resourceType")
             return
         if kind not in R4_TYPES:
@@ -240,7 +240,7 @@ class _Walk:
         if "id" not in item:
             self.found.add("required", f"{path}.id", "a contained resource needs an id to be referred to")
         meta = item.get("meta")
-        if isinstance(meta, Mapping):
+        if isinstance(meta, dict):
             if "versionId" in meta or "lastUpdated" in meta:
                 self.found.add("invariant", path, "dom-4: a contained resource must not have a version or lastUpdated")
             if "security" in meta:
@@ -264,7 +264,7 @@ class _Walk:
     def claimed_profiles(self) -> None:
         """The rules of every profile in ``meta.profile`` that we were given."""
         meta = self.resource.get("meta")
-        claimed = meta.get("profile") if isinstance(meta, Mapping) else None
+        claimed = meta.get("profile") if isinstance(meta, dict) else None
         for canonical in claimed if isinstance(claimed, list) else ():
             rules = self.profiles.get(canonical.partition("|")[0]) if isinstance(canonical, str) else None
             if rules is None:

@@ -81,7 +81,7 @@ def _ucum_quantity(rule: str) -> Rule:
 
 def _range(element: Element, path: str, found: Findings) -> None:
     low, high = element.get("low"), element.get("high")
-    if not (isinstance(low, Mapping) and isinstance(high, Mapping)):
+    if not (isinstance(low, dict) and isinstance(high, dict)):
         return
     least, most = _number(low.get("value")), _number(high.get("value"))
     same_unit = all(low.get(name) == high.get(name) for name in ("unit", "system", "code"))

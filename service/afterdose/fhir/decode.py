@@ -212,7 +212,7 @@ def _labels(resource: JsonObject) -> Iterator[Coding]:
 
 def _has_modifier(value: object) -> bool:
     """Whether a modifierExtension stands anywhere: it may turn the meaning of what we read into its opposite."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return any(
             (name == "modifierExtension" and bool(inner)) or _has_modifier(inner) for name, inner in value.items()
         )

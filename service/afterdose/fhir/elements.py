@@ -10,27 +10,27 @@ JsonObject = Mapping[str, object]
 
 def member(parent: object, name: str) -> JsonObject:
     """The object ``parent[name]``; empty where there is none."""
-    value = parent.get(name) if isinstance(parent, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
+    value = parent.get(name) if isinstance(parent, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def members(parent: object, name: str) -> Iterator[JsonObject]:
     """The objects of ``parent[name]``, which is an array in some versions of FHIR and one object in others."""
-    value = parent.get(name) if isinstance(parent, Mapping) else None
+    value = parent.get(name) if isinstance(parent, dict) else None
     for element in value if isinstance(value, list) else [value]:
-        if isinstance(element, Mapping):
+        if isinstance(element, dict):
             yield element
 
 
 def text(parent: object, name: str) -> str | None:
     """The string ``parent[name]``, None where there is none or only blanks."""
-    value = parent.get(name) if isinstance(parent, Mapping) else None
+    value = parent.get(name) if isinstance(parent, dict) else None
     return value.strip() or None if isinstance(value, str) else None
 
 
 def texts(parent: object, name: str) -> Iterator[str]:
     """The strings of the array (or the one string) ``parent[name]``."""
-    value = parent.get(name) if isinstance(parent, Mapping) else None
+    value = parent.get(name) if isinstance(parent, dict) else None
     for element in value if isinstance(value, list) else [value]:
         if isinstance(element, str) and element.strip():
             yield element.strip()
@@ -38,7 +38,7 @@ def texts(parent: object, name: str) -> Iterator[str]:
 
 def number(parent: object, name: str) -> Decimal | None:
     """The finite number ``parent[name]``, digit for digit."""
-    value = parent.get(name) if isinstance(parent, Mapping) else None
+    value = parent.get(name) if isinstance(parent, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     try:

@@ -20,7 +20,7 @@ def header(message: object) -> Mapping[str, object]:
     if text(message, "resourceType") != "Bundle" or text(message, "type") != "message":
         raise BadInput(Problem("invalid", "Bundle.type", "is not a message"))
     first = next(members(message, "entry"), {}).get("resource")
-    if not isinstance(first, Mapping) or text(first, "resourceType") != "MessageHeader":
+    if not isinstance(first, dict) or text(first, "resourceType") != "MessageHeader":
         raise BadInput(Problem("required", "Bundle.entry[0].resource", "is not a MessageHeader"))
     if text(first, "id") is None:
         raise BadInput(Problem("required", "Bundle.entry[0].resource.id", "is missing, so it could not be answered"))

@@ -206,8 +206,8 @@ def _placed(problem: Problem, where: str, path: str) -> Problem:
 
 def _entries(value: object, path: str, url: str | None) -> Iterator[Entry | Problem]:
     """The resources in a value; ``path`` is where it stands in its Bundle."""
-    kind = value.get("resourceType") if isinstance(value, Mapping) else None
-    if not isinstance(value, Mapping):
+    kind = value.get("resourceType") if isinstance(value, dict) else None
+    if not isinstance(value, dict):
         yield Problem("structure", path, "is not a JSON object")
     elif not isinstance(kind, str) or not _TYPE.fullmatch(kind):
         yield Problem("structure", f"{path}.resourceType".removeprefix("."), "is missing or no resource type")
@@ -223,7 +223,7 @@ def _bundle(bundle: JsonObject, path: str) -> Iterator[Entry | Problem]:
         yield Problem("structure", f"{path}.entry", "is not an array")
         return
     for number, entry in enumerate(listed):
-        if not isinstance(entry, Mapping):
+        if not isinstance(entry, dict):
             yield Problem("structure", f"{path}.entry[{number}]", "is not a JSON object")
         elif "resource" in entry:
             yield from _entries(entry["resource"], f"{path}.entry[{number}].resource", text(entry, "fullUrl"))
@@ -271,7 +271,7 @@ def _related(resource: JsonObject, urls: Mapping[str, str | None], bare: set[str
         return known or (absolute[2] if absolute[1] == base or absolute[2] in bare else ref)
 
     def walk(value: object) -> object:
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             return {
                 name: relative(inner) if name == "reference" and isinstance(inner, str) else walk(inner)
                 for name, inner in value.items()

@@ -95,9 +95,12 @@ def profile_rules(definition: Mapping[str, Any], codes: Mapping[str, frozenset[s
 
 def check_profile(root: Mapping[str, object], path: str, rules: ProfileRules, found: Findings) -> None:
     """Check a resource, or an extension when the profile is one, against the rules of a profile."""
+    parents: dict[tuple[Step, ...], list[tuple[str, Mapping[str, object]]]] = {}
     for rule in rules.elements:
-        for place, parent in _nodes(root, path, rule.steps[:-1]):
-            last = rule.steps[-1]
+        *way, last = rule.steps
+        if (above := tuple(way)) not in parents:
+            parents[above] = _nodes(root, path, above)
+        for place, parent in parents[above]:
             values = list(_children(parent, place, last))
             at = f"{place}.{last.name}"
             if len(values) < rule.least:
@@ -166,7 +169,7 @@ def _nodes(root: Mapping[str, object], path: str, steps: Sequence[Step]) -> list
             (where, child)
             for place, parent in nodes
             for where, child in _children(parent, place, step)
-            if isinstance(child, Mapping)
+            if isinstance(child, dict)
         ]
     return nodes
 
@@ -174,6 +177,8 @@ def _nodes(root: Mapping[str, object], path: str, steps: Sequence[Step]) -> list
 def _children(parent: Mapping[str, object], path: str, step: Step) -> list[tuple[str, object]]:
     found: list[tuple[str, object]] = []
     choice = step.name.removesuffix("[x]")
+    if choice == step.name and step.name not in parent:
+        return found
     names = [step.name] if choice == step.name else [name for name in parent if name.startswith(choice)]
     for name in names:
         value = parent.get(name)
@@ -183,7 +188,7 @@ def _children(parent: Mapping[str, object], path: str, step: Step) -> list[tuple
             found.append((f"{path}.{name}", value))
     if step.url is None:
         return found
-    return [(where, item) for where, item in found if isinstance(item, Mapping) and item.get("url") == step.url]
+    return [(where, item) for where, item in found if isinstance(item, dict) and item.get("url") == step.url]
 
 
 def _one_requested_period(appointment: Mapping[str, object]) -> bool:
@@ -195,7 +200,7 @@ def _nobody_has_answered(appointment: Mapping[str, object]) -> bool:
     participants = appointment.get("participant")
     if appointment.get("status") != "proposed" or not isinstance(participants, list):
         return True
-    return all(isinstance(item, Mapping) and item.get("status") == "needs-action" for item in participants)
+    return all(isinstance(item, dict) and item.get("status") == "needs-action" for item in participants)
 
 
 _CONSTRAINTS: Mapping[str, Callable[[Mapping[str, object]], bool]] = {

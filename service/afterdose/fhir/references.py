@@ -49,7 +49,7 @@ def contained(resource: Mapping[str, object], reference: str | None) -> Mapping[
     if not isinstance(inside, Sequence) or isinstance(inside, str):
         return None
     for candidate in inside:
-        if isinstance(candidate, Mapping) and candidate.get("id") == reference[1:]:
+        if isinstance(candidate, dict) and candidate.get("id") == reference[1:]:
             return candidate
     return None
 

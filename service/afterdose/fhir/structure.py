@@ -24,7 +24,7 @@ def head(resource: Mapping[str, object], type_: str) -> Iterator[Problem]:
     if id_ is not None and not (isinstance(id_, str) and is_id(id_)):
         yield Problem("value", f"{type_}.id", "is not 1 to 64 letters, digits, '-' and '.'")
     meta = resource.get("meta")
-    if meta is not None and not isinstance(meta, Mapping):
+    if meta is not None and not isinstance(meta, dict):
         yield Problem("structure", f"{type_}.meta", "is not an object")
     elif meta is not None:
         for name in ("versionId", "lastUpdated"):
@@ -50,13 +50,13 @@ def who(subject: object, path: str) -> Iterator[Problem]:
         yield Problem("required", path, "is missing")
         return
     yield from reference(subject, path)
-    if isinstance(subject, Mapping) and subject and not any(name in subject for name in _TELLING):
+    if isinstance(subject, dict) and subject and not any(name in subject for name in _TELLING):
         yield Problem("required", path, "has neither a reference nor an identifier")
 
 
 def reference(value: object, path: str) -> Iterator[Problem]:
     """A Reference, which may be no more than a name."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         yield Problem("structure", path, "is not an object")
     elif "reference" in value and not isinstance(value["reference"], str):
         yield Problem("value", f"{path}.reference", "is not a string")
@@ -88,7 +88,7 @@ def _void(value: object, path: str, twin: object = None) -> Iterator[Problem]:
         yield Problem("structure", path, "is null")
     elif value == "" and isinstance(value, str):
         yield Problem("value", path, "is an empty string")
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         if not value:
             yield Problem("structure", path, "is an empty object")
         for name, member in value.items():

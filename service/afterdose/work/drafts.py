@@ -5,7 +5,7 @@ does not depend on the ids that the EHR gives out.
 """
 
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -57,20 +57,47 @@ class Draft:
 
     ``mentioned``: the artifacts that it refers to as far as they are there. ``begin_by``: it is not begun later; None
     where there is no such time. ``updates``: it can be changed; where not, a changed wish may be written ``again``.
+    ``make``: makes the resource; it is made once for all who ask, because the ids change nothing but the references.
     """
 
     key: ArtifactKey
     type: str
     mentioned: tuple[ArtifactKey, ...]
     withdrawn: bool
-    build: Callable[[References], Resource]
+    make: Callable[[References], Resource]
     begin_by: datetime | None = None
     updates: bool = True
     again: bool = False
+    _made: dict[tuple[ArtifactKey, ...], tuple[Resource, str]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def wanted(self, there: Container[ArtifactKey]) -> str:
         """The fingerprint of what is wanted while ``there`` can be referred to, the same whatever their ids."""
-        return fingerprint(self.build({key: placeholder(key) for key in self.mentioned if key in there}))
+        return self._once(there)[1]
+
+    def build(self, references: References) -> Resource:
+        """The resource with these references; not to be changed by who asked for it."""
+        resource, _ = self._once(references)
+        names = {placeholder(key): references[key] for key in self.mentioned if key in references}
+        return resource if all(name == given for name, given in names.items()) else _named(resource, names)
+
+    def _once(self, there: Container[ArtifactKey]) -> tuple[Resource, str]:
+        present = tuple(key for key in self.mentioned if key in there)
+        if present not in self._made:
+            resource = self.make({key: placeholder(key) for key in present})
+            self._made[present] = resource, fingerprint(resource)
+        return self._made[present]
+
+
+def _named(value: Any, names: Mapping[str, str]) -> Any:
+    """A copy in which references are called by the names that they have in the EHR."""
+    if isinstance(value, dict):
+        copied = {name: _named(item, names) for name, item in value.items()}
+        if isinstance(reference := copied.get("reference"), str):
+            copied["reference"] = names.get(reference, reference)
+        return copied
+    return [_named(item, names) for item in value] if isinstance(value, list) else value
 
 
 def placeholder(key: ArtifactKey) -> str:
@@ -136,7 +163,7 @@ class _Drafting:
             type=type_,
             mentioned=mentioned,
             withdrawn=withdrawn,
-            build=lambda references: fit(build(type_, references), facts, artifact_id(key)),
+            make=lambda references: fit(build(type_, references), facts, artifact_id(key)),
             begin_by=begin_by,
             updates=self._ladder.can_update(type_),
             again=facts.again,
@@ -252,7 +279,7 @@ class _Drafting:
         for (kind, subject), type_ in self._written.items():
             key = ArtifactKey(kind, subject)
             if kind is ArtifactKind.DOSE_PLAN and key not in made and not self._ladder.can_update(type_):
-                yield Draft(key=key, type=type_, mentioned=(), withdrawn=True, build=lambda _: {}, updates=False)
+                yield Draft(key=key, type=type_, mentioned=(), withdrawn=True, make=lambda _: {}, updates=False)
 
     def _part(self, part: DesiredPlan, course: ArtifactKey) -> Callable[[str, References], Resource]:
         def build(_: str, references: References) -> Resource:

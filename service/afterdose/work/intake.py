@@ -125,7 +125,7 @@ def deletion(origin: Origin, resource_type: str, resource_id: str, *, via: Via =
 
 def _arrival(resource: object, raw: bytes, origin: Origin, via: Via) -> Arrival:
     problems = accepted.problems(resource)
-    if problems or not isinstance(resource, Mapping):
+    if problems or not isinstance(resource, dict):
         raise BadInput(*problems)
     envelope, type_ = administration.envelope(resource), str(resource["resourceType"])
     if envelope.id is None:
@@ -175,17 +175,17 @@ def _bundle(bundle: Mapping[str, object], origin: Origin, via: Via) -> Reception
 
 
 def _cover(entry: object, sent: object) -> Notification | None:
-    return notification.read(entry.get("resource"), sent=sent) if isinstance(entry, Mapping) else None
+    return notification.read(entry.get("resource"), sent=sent) if isinstance(entry, dict) else None
 
 
 def _carried(entry: object, origin: Origin) -> Iterator[tuple[str, str]]:
     """Type and id of what an entry carries, or says to be deleted."""
-    if not isinstance(entry, Mapping):
+    if not isinstance(entry, dict):
         return
     resource, request = entry.get("resource"), entry.get("request")
-    if isinstance(resource, Mapping) and resource.get("resourceType") in accepted.TYPES:
+    if isinstance(resource, dict) and resource.get("resourceType") in accepted.TYPES:
         yield str(resource["resourceType"]), str(resource.get("id"))
-    elif isinstance(request, Mapping) and request.get("method") == "DELETE":
+    elif isinstance(request, dict) and request.get("method") == "DELETE":
         named = _named(request.get("url"), origin)
         if named is not None:
             yield named
@@ -193,10 +193,10 @@ def _carried(entry: object, origin: Origin) -> Iterator[tuple[str, str]]:
 
 def _only_named(entry: object, origin: Origin) -> list[tuple[str, str] | None]:
     """Type and id of what an entry of an id-only notification names; empty where it is no such entry."""
-    if not isinstance(entry, Mapping) or "resource" in entry:
+    if not isinstance(entry, dict) or "resource" in entry:
         return []
     request = entry.get("request")
-    if isinstance(request, Mapping) and request.get("method") == "DELETE":
+    if isinstance(request, dict) and request.get("method") == "DELETE":
         return []
     named = _named(entry.get("fullUrl"), origin) or _named(_request(request)[1] if request else None, origin)
     return [named] if named is not None else []
@@ -247,11 +247,11 @@ def _entry(entry: object, path: str, origin: Origin, via: Via) -> Entry:
 
 
 def _read_entry(entry: object, path: str, origin: Origin, via: Via) -> Entry:
-    if not isinstance(entry, Mapping):
+    if not isinstance(entry, dict):
         raise BadInput(Problem("structure", "", "is not an object"))
     resource, request = entry.get("resource"), entry.get("request")
     method, url = _request(request)
-    if isinstance(resource, Mapping):
+    if isinstance(resource, dict):
         type_ = resource.get("resourceType")
         if type_ in _COVERING:
             return Entry()
@@ -275,7 +275,7 @@ def _read_entry(entry: object, path: str, origin: Origin, via: Via) -> Entry:
 def _request(request: object) -> tuple[str | None, str | None]:
     if request is None:
         return None, None
-    if not isinstance(request, Mapping):
+    if not isinstance(request, dict):
         raise BadInput(Problem("structure", "request", "is not an object"))
     method, url = request.get("method"), request.get("url")
     return method if isinstance(method, str) else None, url if isinstance(url, str) else None

@@ -21,10 +21,12 @@ Owned = Mapping[str, Any]
 _NOT_CONTENT = frozenset({"resourceType", "id", "meta", "implicitRules", "language"})
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
 def fingerprint(value: object) -> str:
     """A short digest of a JSON value, the same for the same content whatever the order of members."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
