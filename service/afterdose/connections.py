@@ -100,7 +100,7 @@ def connect(settings: Settings, clock: Clock) -> Connections:
     """Clients for all servers of the settings; nothing is sent yet. Raises BadSettings that names the key."""
     _check_shared_clients(settings)
     targets = {
-        name: _connection(f"targets.{name}", target, settings, clock, scopes.ALL_WE_CALL)
+        name: _connection(f"targets.{name}", target, settings, clock, _needs_of_target(name, settings))
         for name, target in settings.targets.items()
     }
     sources: dict[str, Connection | None] = {}
@@ -111,7 +111,7 @@ def connect(settings: Settings, clock: Clock) -> Connections:
             sources[name] = targets[source.target]
         else:
             server = _server(source, settings.targets[source.target])
-            sources[name] = _connection(f"sources.{name}", server, settings, clock, scopes.only_reads())
+            sources[name] = _connection(f"sources.{name}", server, settings, clock, _needs_of_source(source))
     return Connections(targets, sources)
 
 
@@ -142,6 +142,19 @@ class _KeyServer:
     deadline: timedelta = timedelta(seconds=5)
     max_answer_bytes: int = 262_144
     plain_http: bool = False
+
+
+def _needs_of_target(name: str, settings: Settings) -> scopes.Needs:
+    read_here = (one for one in settings.sources.values() if one.target == name and _is_read_at_target(one, settings))
+    subscribed = any(source.subscribe is not None for source in read_here)
+    return scopes.ALL_WE_CALL if subscribed else scopes.without_subscriptions()
+
+
+def _needs_of_source(source: SourceSettings) -> scopes.Needs:
+    reads = scopes.only_reads(scopes.without_subscriptions())
+    if source.subscribe is None:
+        return reads
+    return {**reads, scopes.SUBSCRIPTION: scopes.ALL_WE_CALL[scopes.SUBSCRIPTION]}
 
 
 def _is_read_at_target(source: SourceSettings, settings: Settings) -> bool:

@@ -11,21 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINT = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"]
 LAYERS = (
-    *(
-        "cli",
-        "bootstrap",
-        "sandbox",
-        "connections",
-        "pollers",
-        "web",
-        "work",
-        "settings",
-        "ehr",
-        "store",
-        "content",
-        "fhir",
-    ),
-    *("core", "logs"),
+    *("cli", "bootstrap", "sandbox", "connections", "pollers", "subscribers", "web", "work", "settings", "ehr"),
+    *("store", "content", "fhir", "core", "logs"),
 )
 
 

@@ -26,6 +26,7 @@ _COMMANDS = {
     "run": "serve",
     "serve": "serve",
     "settings": "serve",
+    "subscribe": "subscribe",
     "validate": "validate",
     "work": "serve",
 }

@@ -1,5 +1,6 @@
 """``afterdose render-profiles``: the definitions that follow from the mappings, written into files."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import click
@@ -7,10 +8,13 @@ import click
 from afterdose.content.content import load_content
 from afterdose.content.locate import bundled
 from afterdose.content.render import Resource, as_text, read_sources, render, stale
-from afterdose.ehr.wire import INTERACTIONS, SystemInteraction
+from afterdose.ehr.wire import INTERACTIONS, OPERATIONS, SystemInteraction
 from afterdose.web import metadata
 
-_CALLED = {**INTERACTIONS, "": frozenset({SystemInteraction.TRANSACTION})}
+_CALLED: Mapping[str, Collection[str]] = {
+    "": {SystemInteraction.TRANSACTION},
+    **{kind: {*calls, *(f"${one}" for one in OPERATIONS.get(kind, ()))} for kind, calls in INTERACTIONS.items()},
+}
 """What a CapabilityStatement can say of our calls: reading one (``capabilities``) has no code of its own."""
 
 

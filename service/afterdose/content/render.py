@@ -23,6 +23,7 @@ Resource = dict[str, Any]
 
 _ACTIVITY_CODES = "afterdose-activity"
 _QUALIFYING = "qualifying-administration"
+_OPERATION = "http://hl7.org/fhir/OperationDefinition/"
 _FHIR = "http://hl7.org/fhir/StructureDefinition"
 
 
@@ -46,7 +47,7 @@ def render(sources: Sources, *, served: Resource, called: Mapping[str, Collectio
     """Every rendered definition, by the name of its file.
 
     ``served``: CapabilityStatement.rest of what our endpoint offers. ``called``: what we ask of an EHR, resource
-    type -> interactions; the type "" stands for the server as a whole.
+    type -> interactions, and operations behind a "$"; the type "" stands for the server as a whole.
     """
     drawing = _drawing(sources)
     made = [plan_definition(family, file, drawing) for family, file in sources.protocols.items()]
@@ -210,12 +211,14 @@ def _capability_client(called: Mapping[str, Collection[str]], sources: Sources, 
         "Appointment": [sources.canonicals.appointment_profile],
     }
     resources: list[Resource] = []
-    for kind, interactions in sorted(called.items()):
+    for kind, calls in sorted(called.items()):
         if kind:
             profiles = {"supportedProfile": ours[kind]} if kind in ours else {}
-            resources.append(
-                {"type": kind} | profiles | {"interaction": [{"code": one} for one in sorted(interactions)]}
-            )
+            interactions = [{"code": one} for one in sorted(calls) if not one.startswith("$")]
+            operations = [one.removeprefix("$") for one in sorted(calls) if one.startswith("$")]
+            named = [{"name": one, "definition": f"{_OPERATION}{kind}-{one}"} for one in operations]
+            told = {"interaction": interactions} | ({"operation": named} if named else {})
+            resources.append({"type": kind} | profiles | told)
     rest: Resource = {
         "mode": "client",
         "documentation": "The most that is asked of an EHR; what one does not offer is done another way or not at all.",

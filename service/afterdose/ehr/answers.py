@@ -31,6 +31,7 @@ _LOCATION = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0
 _ISSUE_CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _RATE_LIMIT = re.compile(r";\s*r=(\d{1,9})\b[^,;]*;\s*t=(\d{1,9})\b")
 _WRITTEN = {200: False, 201: True}
+_DELETED = frozenset({200, 202, 204})
 # 401 too: whatever is wrong with our credentials, it says nothing about the patient in hand.
 _TRANSIENT = frozenset({401, 423, 424, 425, 429})
 
@@ -111,6 +112,17 @@ def decipher_write(
     if written_id is None or (id_ is not None and written_id != id_):
         raise _untrusted(action, answer, now, "no id, or another one")
     return Written(id=written_id, etag=etag, resource=resource, created=_WRITTEN[answer.status])
+
+
+def decipher_delete(answer: Answer, type_: str, *, now: datetime) -> None:
+    """The answer to a delete; what is not there (any more) is EhrGone."""
+    if answer.status not in _DELETED:
+        raise _failure(Action(f"{type_} delete", changes=True), answer, _parse(answer) or {}, now)
+
+
+def decipher_operation(answer: Answer, type_: str, name: str, *, now: datetime) -> Resource:
+    """The Bundle that an operation on one resource answered with."""
+    return _expect(answer, Action(f"{type_} {name}"), "Bundle", now)
 
 
 def decipher_transaction(

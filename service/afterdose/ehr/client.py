@@ -120,6 +120,15 @@ class EhrClient:
         answer = self._call(wire.update(self._base_url, type_, id_, resource, if_match=if_match))
         return answers.decipher_write(answer, type_, base_url=self._base_url, now=self._clock(), id_=id_)
 
+    def delete(self, type_: str, id_: str) -> None:
+        """Have it deleted; EhrGone where it is not there (any more)."""
+        answers.decipher_delete(self._call(wire.delete(self._base_url, type_, id_)), type_, now=self._clock())
+
+    def operation(self, type_: str, id_: str, name: str, parameters: Mapping[str, str] | None = None) -> Resource:
+        """The Bundle that an operation on one resource answers with; EhrGone where there is no such operation, too."""
+        answer = self._call(wire.operation(self._base_url, type_, id_, name, parameters or {}))
+        return answers.decipher_operation(answer, type_, name, now=self._clock())
+
     def transaction(self, entries: Sequence[TransactionEntry]) -> list[Written | EhrError]:
         """Several writes at once; the result of each, because not every EHR that answers 200 did all of them."""
         answer = self._call(wire.transaction(self._base_url, entries))

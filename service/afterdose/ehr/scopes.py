@@ -16,9 +16,17 @@ Needs = Mapping[str, frozenset[Interaction]]
 
 ALL_WE_CALL: Needs = INTERACTIONS
 
-_LETTERS = {Interaction.CREATE: "c", Interaction.READ: "r", Interaction.UPDATE: "u", Interaction.SEARCH: "s"}
+SUBSCRIPTION = "Subscription"
+
+_LETTERS = {
+    Interaction.CREATE: "c",
+    Interaction.READ: "r",
+    Interaction.UPDATE: "u",
+    Interaction.DELETE: "d",
+    Interaction.SEARCH: "s",
+}
 _READS = frozenset({Interaction.READ, Interaction.SEARCH})
-_WRITES = frozenset({Interaction.CREATE, Interaction.UPDATE})
+_WRITES = frozenset({Interaction.CREATE, Interaction.UPDATE, Interaction.DELETE})
 _SCOPE = re.compile(r"system/([A-Za-z]+|\*)\.(read|write|\*|c?r?u?d?s?)")
 
 
@@ -32,6 +40,11 @@ class ScopeStyle(Enum):
 def only_reads(needs: Needs = ALL_WE_CALL) -> Needs:
     """What we ask of a server that doses are read from and nothing is written to."""
     return {type_: wanted & _READS for type_, wanted in needs.items() if wanted & _READS}
+
+
+def without_subscriptions(needs: Needs = ALL_WE_CALL) -> Needs:
+    """What we ask of a server at which we make no Subscriptions: some refuse a whole request for one strange scope."""
+    return {type_: wanted for type_, wanted in needs.items() if type_ != SUBSCRIPTION}
 
 
 def scopes_to_ask(needs: Needs, *, capabilities: Iterable[str], supported: Iterable[str]) -> tuple[str, ...]:

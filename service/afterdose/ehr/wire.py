@@ -2,7 +2,7 @@
 
 ``INTERACTIONS`` is the whole list: a request that is not in it cannot be built, so the scopes we ask for and the
 CapabilityStatement of what we call are derived from it. Rules: FHIR R4 http.html.
-Whatever cannot be sent raises EhrRefused with one of FHIR's issue types, because asking again will not help.
+Whatever cannot be sent raises EhrRefused with one of FHIR's issue types.
 """
 
 import re
@@ -26,6 +26,7 @@ class Interaction(StrEnum):
     SEARCH = "search-type"
     CREATE = "create"
     UPDATE = "update"
+    DELETE = "delete"
 
 
 class SystemInteraction(StrEnum):
@@ -38,7 +39,7 @@ class SystemInteraction(StrEnum):
 _READ = frozenset({Interaction.READ})
 _FIND = frozenset({Interaction.SEARCH})
 _LOOK = _READ | _FIND
-_KEEP = frozenset(Interaction)
+_KEEP = frozenset(Interaction) - {Interaction.DELETE}
 _ADD = frozenset({Interaction.SEARCH, Interaction.CREATE})
 
 INTERACTIONS: Mapping[str, frozenset[Interaction]] = MappingProxyType(
@@ -64,10 +65,12 @@ INTERACTIONS: Mapping[str, frozenset[Interaction]] = MappingProxyType(
         "Procedure": _FIND,
         "Provenance": _ADD,
         "ServiceRequest": _KEEP,
+        "Subscription": frozenset(Interaction),
         "Task": _KEEP,
     }
 )
-SYSTEM_INTERACTIONS = frozenset(SystemInteraction)
+OPERATIONS = MappingProxyType({"Subscription": frozenset({"events", "status"})})
+"""The operations on one resource that are called, by type; they only read."""
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -75,7 +78,10 @@ _HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,8192}")
 _URL = re.compile(r"https?://[!-~]{1,8000}")
 _SEARCH_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}")
 # What says nothing about a person, and so may stand in a URL and in the logs of every proxy on the way.
-_NEUTRAL_PARAMETERS = frozenset({"_count", "_lastUpdated", "_sort", "_total", "_summary"})
+_NEUTRAL_PARAMETERS = frozenset(
+    {"_count", "_lastUpdated", "_sort", "_total", "_summary", "content", "eventsSinceNumber", "eventsUntilNumber"}
+)
+_ABOUT_NOBODY = frozenset({"Subscription"})
 
 Parameters = Mapping[str, str | tuple[str, ...]]
 
@@ -144,12 +150,13 @@ def search(base_url: str, type_: str, parameters: Parameters) -> Request:
     ignore a parameter that it does not know, and so to answer about other people.
     """
     _check_known(type_, Interaction.SEARCH)
-    pairs = [(name, value) for name, values in parameters.items() for value in _several(values)]
+    several = ((name, [said] if isinstance(said, str) else said) for name, said in parameters.items())
+    pairs = [(name, value) for name, values in several for value in values]
     for name, value in pairs:
         if not _SEARCH_NAME.fullmatch(name) or not value.isprintable():
             raise EhrRefused(f"{type_} search: a parameter holds characters that cannot be sent", code="value")
     headers = {"Accept": FHIR_JSON, "Cache-Control": "no-cache", "Prefer": "handling=strict"}
-    if all(_may_stand_in_url(name, value) for name, value in pairs):
+    if type_ in _ABOUT_NOBODY or all(_may_stand_in_url(name, value) for name, value in pairs):
         url = _at(base_url, type_) + (f"?{urlencode(pairs)}" if pairs else "")
         return Request(method="GET", url=url, template=type_, headers=headers)
     return Request(
@@ -211,6 +218,22 @@ def update(
         body=strict_json.dumps(dict(resource)),
         changes=True,
     )
+
+
+def delete(base_url: str, type_: str, id_: str) -> Request:
+    """``DELETE [base]/[type]/[id]``."""
+    _check_known(type_, Interaction.DELETE)
+    url, headers = _at(base_url, type_, _legal_id(type_, id_)), {"Accept": FHIR_JSON}
+    return Request(method="DELETE", url=url, template=f"{type_}/{{id}}", headers=headers, changes=True)
+
+
+def operation(base_url: str, type_: str, id_: str, name: str, parameters: Mapping[str, str]) -> Request:
+    """``GET [base]/[type]/[id]/$[name]?...``, with parameters that say nothing about a person."""
+    if name not in OPERATIONS.get(type_, ()) or not parameters.keys() <= _NEUTRAL_PARAMETERS:
+        raise EhrRefused(f"afterdose has no such operation on {type_}", code="not-supported")
+    url = f"{_at(base_url, type_, _legal_id(type_, id_))}/${name}{f'?{urlencode(parameters)}' if parameters else ''}"
+    headers = {"Accept": FHIR_JSON, "Cache-Control": "no-cache"}
+    return Request(method="GET", url=url, template=f"{type_}/{{id}}/${name}", headers=headers)
 
 
 def transaction(base_url: str, entries: Sequence[TransactionEntry]) -> Request:
@@ -284,17 +307,11 @@ def _at(base_url: str, *segments: str) -> str:
     return "/".join((base_url.rstrip("/"), *(quote(segment, safe="") for segment in segments)))
 
 
-def _several(values: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (values,) if isinstance(values, str) else values
-
-
 def _may_stand_in_url(name: str, value: str) -> bool:
-    if name in _NEUTRAL_PARAMETERS:
-        return True
-    return name == "identifier" and _is_uuid(value.rpartition("|")[2])
-
-
-def _is_uuid(text: str) -> bool:
+    """What is neutral, and the UUID of an artifact of ours."""
+    text = value.rpartition("|")[2]
+    if name != "identifier":
+        return name in _NEUTRAL_PARAMETERS
     try:
         return str(UUID(text)) == text.lower()
     except ValueError:

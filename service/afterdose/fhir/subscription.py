@@ -22,6 +22,8 @@ Content = Literal["id-only", "full-resource", "empty"]
 CONTENTS: tuple[Content, ...] = ("id-only", "full-resource", "empty")
 
 TYPE = "Subscription"
+TOLD_OF = ("Appointment", "Encounter", "MedicationAdministration", "MedicationRequest", "Patient", "ServiceRequest")
+"""What Subscriptions of ours may tell of: what a plan depends on."""
 DELETIONS = "deletions"
 """The variant for EHRs that tell of deletions by a Subscription of their own only."""
 
@@ -148,11 +150,11 @@ def _extensions(additions: Sequence[Addition], secret: str | None) -> Iterator[d
         yield {"url": one.url, **value}
 
 
-def is_ours(resource: Resource, mark: UUID, mark_system: str) -> bool:
-    """Whether a Subscription carries this mark of ours."""
+def tags(resource: Resource, system: str) -> set[str]:
+    """The marks that a Subscription carries: tags, and what R5 has as identifiers."""
     said = [(text(one, "system"), text(one, "code")) for one in members(member(resource, "meta"), "tag")]
     said += [(text(one, "system"), text(one, "value")) for one in members(resource, "identifier")]
-    return (mark_system, str(mark)) in said
+    return {value for system_, value in said if system_ == system and value is not None}
 
 
 def differs(found: Resource, made: Resource) -> bool:

@@ -15,7 +15,8 @@ Form = Literal["criteria", "topic-r4", "topic-r5"]
 Content = Literal["id-only", "full-resource", "empty"]
 _FORMS: tuple[Form, ...] = ("criteria", "topic-r4", "topic-r5")
 _CONTENTS: tuple[Content, ...] = ("id-only", "full-resource", "empty")
-_TYPES = ("Appointment", "Encounter", "MedicationAdministration", "MedicationRequest", "Patient", "ServiceRequest")
+TYPES = ("Appointment", "Encounter", "MedicationAdministration", "MedicationRequest", "Patient", "ServiceRequest")
+"""What Subscriptions may tell of: what a plan depends on."""
 _TYPE = "{type}"
 
 
@@ -41,7 +42,7 @@ class SubscribeSchema(Strict):
     types = Words(
         load_default=frozenset({"Appointment", "MedicationAdministration", "MedicationRequest"}),
         metadata={
-            "help": f"One Subscription is made for each, of {', '.join(_TYPES)}.",
+            "help": f"One Subscription is made for each, of {', '.join(TYPES)}.",
             "example": ["Appointment", "MedicationAdministration", "MedicationRequest"],
         },
     )
@@ -86,8 +87,8 @@ def subscribing(key: str, entry: dict[str, Any] | None, *, readable: bool) -> Su
         return None
     if not readable:
         raise BadSettings(f"{key}: expected readable = true, because Subscriptions are made and watched there")
-    if not entry["types"] or not entry["types"] <= set(_TYPES):
-        raise BadSettings(f"{key}.types: expected types out of {', '.join(_TYPES)}")
+    if not entry["types"] or not entry["types"] <= set(TYPES):
+        raise BadSettings(f"{key}.types: expected types out of {', '.join(TYPES)}")
     topic, form = entry["topic"], entry["form"]
     if (topic is None) == (form is not None and form != "criteria"):
         expected = "no topic with form criteria" if topic else "the topic's canonical URL"

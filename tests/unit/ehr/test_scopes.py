@@ -5,13 +5,20 @@ from typing import Any
 import pytest
 
 from afterdose.ehr import wire
-from afterdose.ehr.scopes import ALL_WE_CALL, grants_any, left_out, only_reads, scopes_to_ask
+from afterdose.ehr.scopes import (
+    ALL_WE_CALL,
+    grants_any,
+    left_out,
+    only_reads,
+    scopes_to_ask,
+    without_subscriptions,
+)
 from afterdose.ehr.wire import Interaction
 
 V2 = ("permission-v1", "permission-v2")
 NEEDS = {
-    "Appointment": frozenset(Interaction),
-    "CarePlan": frozenset(Interaction),
+    "Appointment": frozenset(Interaction) - {Interaction.DELETE},
+    "CarePlan": frozenset(Interaction) - {Interaction.DELETE},
     "Communication": frozenset({Interaction.SEARCH, Interaction.CREATE}),
     "Patient": frozenset({Interaction.READ}),
 }
@@ -43,6 +50,12 @@ def test_the_scopes_are_derived_from_the_calls_that_can_be_made() -> None:
 
     assert types == set(wire.INTERACTIONS)
     assert left_out(ask(needs=ALL_WE_CALL), ask((), needs=ALL_WE_CALL)) == ()
+
+
+def test_only_where_we_subscribe_is_the_scope_for_that_asked_for() -> None:
+    assert "system/Subscription.cruds" in ask(needs=ALL_WE_CALL)
+    assert not any("Subscription" in scope for scope in ask(needs=without_subscriptions()))
+    assert not any("d" in scope.rpartition(".")[2] for scope in ask(needs=without_subscriptions()))
 
 
 def test_who_only_reads_asks_for_no_writing() -> None:
