@@ -145,7 +145,7 @@ def patients_of(resource: Mapping[str, object], *, base_url: str) -> Iterator[st
     people = [resource.get("subject")]
     if type_ == "Appointment":
         people = [*(participant.get("actor") for participant in members(resource, "participant")), *people]
-    found = (patient_id(administration.envelope({"subject": one}).subject, base_url=base_url) for one in people)
+    found = (patient_id(administration.subject_of(one), base_url=base_url) for one in people)
     return (id_ for id_ in found if id_ is not None)
 
 

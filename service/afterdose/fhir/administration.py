@@ -56,7 +56,7 @@ def envelope(resource: Mapping[str, object]) -> Envelope:
         id=_text(resource.get("id")),
         version=_text(meta.get("versionId")),
         last_updated=_instant(meta.get("lastUpdated")),
-        subject=_subject(resource.get("subject")),
+        subject=subject_of(resource.get("subject")),
     )
 
 
@@ -177,7 +177,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | Decimal | float) and not isinstance(value, bool)
 
 
-def _subject(subject: object) -> str | None:
+def subject_of(subject: object) -> str | None:
+    """The literal reference of a ``subject``; None where it says that it is of another type than Patient."""
     if not isinstance(subject, dict):
         return None
     type_ = subject.get("type")

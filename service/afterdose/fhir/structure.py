@@ -104,8 +104,12 @@ def _void(value: object, path: str, twin: object = None) -> Iterator[Problem]:
 
 def _holds_void(value: object) -> bool:
     """Whether a search for the place is worth its time: almost no resource holds any."""
-    if isinstance(value, dict):
-        return not value or any(map(_holds_void, value.values()))
-    if isinstance(value, list):
-        return not value or any(map(_holds_void, value))
-    return value is None or value == ""
+    pending = [value]
+    for item in pending:  # which grows meanwhile
+        if not item and (item is None or isinstance(item, str | dict | list)):
+            return True
+        if isinstance(item, dict):
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+    return False

@@ -1,6 +1,10 @@
 """Builds the WSGI application from its services. Nothing here is global; two applications share nothing."""
 
-from flask import Flask, Response
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+from flask import Flask
 from prometheus_client import Counter
 
 from afterdose.ehr.keyring import PUBLISHED_FOR
@@ -22,7 +26,7 @@ _HEADERS = (
 
 def create_app(services: WebServices) -> Flask:
     """The application: public routes, guarded routes, and a refusal for whatever is neither."""
-    app = Flask(__name__, static_folder=None, template_folder=None)
+    app = _App(services.metrics)
     # A redirect to the other spelling of a URL would turn some senders' POST into a GET.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
@@ -45,19 +49,32 @@ def create_app(services: WebServices) -> Flask:
     app.register_blueprint(inbound.blueprint(services, bodies))
     app.register_blueprint(hl7v2.blueprint(services, bodies))
     problems.register(app)
-    _finish_answers(app, services.metrics)
     return app
 
 
-def _finish_answers(app: Flask, metrics: WebMetrics) -> None:
-    counters: dict[int, Counter] = {}
+class _App(Flask):
+    """Flask, with our headers on every answer and every answer counted."""
 
-    @app.after_request
-    def finish(answer: Response) -> Response:
-        given = {name.lower() for name, _ in answer.headers}
-        answer.headers.extend([header for header in _HEADERS if header[0].lower() not in given])
-        status = answer.status_code
-        if status not in counters:
-            counters[status] = metrics.answers.labels(status)
-        counters[status].inc()
-        return answer
+    def __init__(self, metrics: WebMetrics) -> None:
+        super().__init__(__name__, static_folder=None, template_folder=None)
+        self._metrics = metrics
+        self._answers: dict[str, Counter] = {}
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Every view is an ordinary function; Flask would look at each again and again."""
+        return func
+
+    def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+            given = {name.lower() for name, _ in headers}
+            self._count(status.partition(" ")[0])
+            return start_response(status, headers + [one for one in _HEADERS if one[0].lower() not in given], exc_info)
+
+        return super().wsgi_app(environ, start)
+
+    def _count(self, status: str) -> None:
+        if status not in self._answers:
+            self._answers[status] = self._metrics.answers.labels(status)
+        self._answers[status].inc()
