@@ -71,10 +71,10 @@ class RunningWeb:
     process: subprocess.Popen[bytes]
 
 
-def write_settings(folder: Path, *, port: int = 8080, processes: int = 1) -> Path:
-    """Settings with one source and one target, and a migrated database beside them."""
+def write_settings(folder: Path, *, port: int = 8080, processes: int = 1, more: str = "") -> Path:
+    """Settings with one source and one target, and a migrated database beside them. ``more`` is added to them."""
     path = folder / "afterdose.toml"
-    path.write_text(SETTINGS.format(folder=folder, port=port, processes=processes))
+    path.write_text(SETTINGS.format(folder=folder, port=port, processes=processes) + more)
     migrate(load_settings(path, {}).database)
     return path
 
@@ -124,10 +124,10 @@ def open_web(
 
 
 @contextmanager
-def start_web(folder: Path, *, processes: int = 1) -> Iterator[RunningWeb]:
+def start_web(folder: Path, *, processes: int = 1, more: str = "") -> Iterator[RunningWeb]:
     """Serve for one `with` block; afterwards the server is told to stop and waited for."""
     port = free_port()
-    path = write_settings(folder, port=port, processes=processes)
+    path = write_settings(folder, port=port, processes=processes, more=more)
     environ = {**os.environ, "AFTERDOSE_CONFIG": str(path)}
     log = folder / "web.log"
     with log.open("wb") as output:

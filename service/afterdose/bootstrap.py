@@ -34,8 +34,8 @@ from afterdose.work.clinics import choosing
 from afterdose.work.cohort import CohortSweeper
 from afterdose.work.gather import Gatherer
 from afterdose.work.hearing import Hearing
-from afterdose.work.intake import Origin
 from afterdose.work.messages import Desk, Messages
+from afterdose.work.reception import Origin
 from afterdose.work.reconcile import Reconciler, Target
 from afterdose.work.related import Source
 from afterdose.work.surroundings import Surroundings

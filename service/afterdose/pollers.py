@@ -12,8 +12,8 @@ from afterdose.fhir.rungs import CohortKind
 from afterdose.settings import CohortSettings, PollSettings, SourceSettings
 from afterdose.store.store import Store
 from afterdose.work.cohort import Asked, CohortSweeper
-from afterdose.work.intake import Origin
 from afterdose.work.polled import Polled
+from afterdose.work.reception import Origin
 from afterdose.work.roster import Roster
 from afterdose.work.sweep import Sweeper
 

@@ -248,6 +248,18 @@ def test_a_key_to_sign_with_is_long_has_a_known_format_and_one_owner(tmp_path: P
     )
 
 
+def test_a_source_has_limits_of_its_own_below_those_of_the_server(tmp_path: Path) -> None:
+    def limited(more: str) -> str:
+        return LEAST.replace('target = "ehr"', f'target = "ehr"\n{more}')
+
+    source = load(tmp_path, limited('max_body_bytes = 4096\nwebhook_origins = ["EventGrid.Azure.net"]')).sources["ehr"]
+
+    assert (source.max_body_bytes, source.max_requests_per_minute) == (4096, None)
+    assert source.webhook_origins == {"eventgrid.azure.net"}
+    assert "sources.ehr.max_body_bytes: expected no more" in refusal(tmp_path, limited("max_body_bytes = 67108864"))
+    assert "max_requests_per_minute: expected a whole" in refusal(tmp_path, limited("max_requests_per_minute = 0"))
+
+
 TOKENS = """
 [targets.ehr]
 base_url = "https://ehr.example.org/fhir/"

@@ -25,8 +25,8 @@ from afterdose.settings import Settings, load_settings
 from afterdose.store.store import open_store
 from afterdose.work.backfill import backfill as take_in
 from afterdose.work.history import History, history_of
-from afterdose.work.intake import Origin
 from afterdose.work.preview import Site, heard_as_given
+from afterdose.work.reception import Origin
 
 _GZIP = b"\x1f\x8b"
 

@@ -1,7 +1,8 @@
 """The cover sheet of a topic-based notification: which events it tells of.
 
 R4 has it as Parameters (https://hl7.org/fhir/uv/subscriptions-backport/, backport-subscription-status-r4), R4B and R5
-as SubscriptionStatus (https://hl7.org/fhir/R5/subscriptionstatus.html). Unknown members and parts are passed over.
+as SubscriptionStatus (https://hl7.org/fhir/R5/subscriptionstatus.html). Aidbox has a type of its own that is like it,
+for AidboxTopicDestination. Unknown members and parts are passed over.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,8 @@ from afterdose.fhir.times import parse_instant
 EVENTS = frozenset({"event-notification", "query-event"})
 """The types that tell of events; a handshake, a heartbeat and an answer about the status do not."""
 
+_AIDBOX = "AidboxSubscriptionStatus"
+_STATUSES = frozenset({_AIDBOX, "SubscriptionStatus"})
 _MARKS = frozenset({"notification-event", "subscription", "type"})
 _DIGITS = 18
 """FHIR's integer64 has no more than 19; nobody counts as far."""
@@ -33,6 +36,7 @@ class Event:
 class Notification:
     """``subscription``: the reference to the Subscription; ``status`` is the Subscription's. ``count``: how many events
     there have been since it began. ``sent_at``: when the notification was made, by the server's clock.
+    ``is_queued``: it comes again until it is taken, and what is behind it waits as long (Aidbox).
     """
 
     type: str | None
@@ -41,6 +45,7 @@ class Notification:
     status: str | None = None
     count: int | None = None
     sent_at: datetime | None = None
+    is_queued: bool = False
 
     @property
     def focuses(self) -> tuple[str | None, ...]:
@@ -61,7 +66,7 @@ class Notification:
 def read(resource: object, *, sent: object = None) -> Notification | None:
     """The cover sheet that ``resource`` is, None where it is none. ``sent``: the timestamp of the Bundle around it."""
     kind = text(resource, "resourceType")
-    if kind == "SubscriptionStatus":
+    if kind in _STATUSES:
         return Notification(
             text(resource, "type"),
             tuple(_event(one) for one in members(resource, "notificationEvent")),
@@ -69,6 +74,7 @@ def read(resource: object, *, sent: object = None) -> Notification | None:
             status=text(resource, "status"),
             count=_whole(resource, "eventsSinceSubscriptionStart"),
             sent_at=_moment(sent),
+            is_queued=kind == _AIDBOX,
         )
     if kind != "Parameters":
         return None

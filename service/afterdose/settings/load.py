@@ -158,6 +158,9 @@ def _build(loaded: dict[str, Any], folder: Path) -> Settings:
             key = f"targets.{target.name}.deadline"
             raise BadSettings(f"work.lease: expected more than {wanted.total_seconds():g}s, one and a half times {key}")
     sources = {name: build_source(name, entry, targets, folder) for name, entry in loaded["sources"].items()}
+    for source in sources.values():
+        if source.max_body_bytes is not None and source.max_body_bytes > web.max_body_bytes:
+            raise BadSettings(f"sources.{source.name}.max_body_bytes: expected no more than web.max_body_bytes")
     operations = sender_secrets("operations", loaded["operations"])
     mllp = listeners(loaded["mllp"], sources, folder, is_loopback=is_loopback)
     _check_senders(sources, operations, insecure_dev, listened={listener.source for listener in mllp})

@@ -156,6 +156,9 @@ class SourceSettings:
 
     ``ehr``: the file of what is known of the product.
 
+    ``max_body_bytes`` and ``max_requests_per_minute`` (of each process) are None where it has no limit of its own;
+    ``webhook_origins`` may ask whether they may deliver, in lower case.
+
     ``poll`` is None where it is not asked for what it did not send, ``subscribe`` where we make no Subscriptions there.
 
     For HL7 v2: ``patient_identifier_system`` is that of the patients' numbers, ``ignored_messages`` are types that are
@@ -178,6 +181,9 @@ class SourceSettings:
     patient_identifier_system: str | None
     ignored_messages: frozenset[str]
     poll: PollSettings | None
+    max_body_bytes: int | None
+    max_requests_per_minute: int | None
+    webhook_origins: frozenset[str]
     ehr: str
     subscribe: SubscribeSettings | None
 

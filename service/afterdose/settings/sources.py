@@ -10,7 +10,7 @@ from marshmallow import fields, validate
 from afterdose.core.errors import BadSettings
 from afterdose.settings.authentication import auth_fields, build_auth
 from afterdose.settings.bearer import BearerSchema, bearer
-from afterdose.settings.fields import HEADER, BaseUrl, Location, Secret, Words, Zone, file_of, is_loopback
+from afterdose.settings.fields import HEADER, BaseUrl, Location, Secret, Whole, Words, Zone, file_of, is_loopback
 from afterdose.settings.keys import Strict, switch, text
 from afterdose.settings.model import SenderSecret, SourceSettings, TargetSettings
 from afterdose.settings.polling import PollSchema, polling
@@ -89,6 +89,28 @@ class SourceSchema(Strict):
             "example": ["ADT", "ORM^O01"],
         },
     )
+    max_body_bytes = Whole(
+        1024,
+        67_108_864,
+        load_default=None,
+        metadata={"help": "The largest body that is taken from it, where that is less than web.max_body_bytes."},
+    )
+    max_requests_per_minute = Whole(
+        1,
+        1_000_000,
+        load_default=None,
+        metadata={
+            "help": "Requests a minute that each server process takes from it; more get 429 and how long to wait.\n"
+            "Without this key there is no limit."
+        },
+    )
+    webhook_origins = Words(
+        load_default=frozenset(),
+        metadata={
+            "help": "Who may ask, without a secret, whether CloudEvents may be delivered here (Azure Event Grid).",
+            "example": ["eventgrid.azure.net"],
+        },
+    )
     secrets = fields.List(
         fields.Nested(SecretSchema),
         load_default=list,
@@ -161,6 +183,7 @@ def build_source(
     subscribe = subscribing(f"sources.{name}.subscribe", entry.pop("subscribe"), readable=entry["readable"])
     ehr = entry.pop("ehr") or ("generic" if elsewhere else targets[entry["target"]].ehr)
     ca_bundle = entry.pop("ca_bundle")
+    entry["webhook_origins"] = frozenset(origin.lower() for origin in entry["webhook_origins"])
     return SourceSettings(
         name=name,
         base_url=base_url,

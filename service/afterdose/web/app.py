@@ -8,7 +8,7 @@ from flask import Flask
 from prometheus_client import Counter
 
 from afterdose.ehr.keyring import PUBLISHED_FOR
-from afterdose.web import auth, health, hl7v2, inbound, jwks, metadata, problems
+from afterdose.web import auth, consent, health, hl7v2, inbound, jwks, metadata, problems
 from afterdose.web.body import BodyReader
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
@@ -41,11 +41,13 @@ def create_app(services: WebServices) -> Flask:
         keep=lambda source, body, problem: inbound.quarantine(services, source, body, [problem]),
     )
     guards = {"hl7v2": doorkeeper.require_source, "inbound": doorkeeper.require_source}
+    guards["consent"] = doorkeeper.require_consent
     auth.close_by_default(app, {**guards, "operations": doorkeeper.require_operations})
     app.register_blueprint(health.public())
     app.register_blueprint(health.guarded(services))
     app.register_blueprint(metadata.blueprint(services.clock()))
     app.register_blueprint(jwks.blueprint(services.published_keys, PUBLISHED_FOR))
+    app.register_blueprint(consent.blueprint(services.settings.sources.values()))
     app.register_blueprint(inbound.blueprint(services, bodies))
     app.register_blueprint(hl7v2.blueprint(services, bodies))
     problems.register(app)

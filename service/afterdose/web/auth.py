@@ -15,6 +15,8 @@ from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.logs import get_logger
 from afterdose.settings import Settings, SourceSettings
 from afterdose.web.body import BodyReader
+from afterdose.web.consent import ORIGIN
+from afterdose.web.limits import RequestLimits
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.problems import Unauthenticated
 from afterdose.web.proofs import (
@@ -29,7 +31,7 @@ from afterdose.web.proofs import (
     names_shown,
     signatures_shown,
 )
-from afterdose.work.intake import Origin
+from afterdose.work.reception import Origin
 
 OPERATIONS = "operations"
 PUBLIC = frozenset({"health.healthz", "jwks.keys", "metadata.capabilities"})
@@ -60,6 +62,9 @@ class Doorkeeper:
         self._keys = keys
         self._clock = clock
         self._keep = keep
+        limits = {one.name: one.max_requests_per_minute for one in settings.sources.values()}
+        self._limits = RequestLimits({name: most for name, most in limits.items() if most is not None})
+        self._origins = {origin for one in settings.sources.values() for origin in one.webhook_origins}
         self._secrets = by_header((one, source.name) for source in settings.sources.values() for one in source.secrets)
         self._operations = by_header((secret, OPERATIONS) for secret in settings.operations)
         self._insecure_dev = settings.insecure_dev
@@ -71,7 +76,7 @@ class Doorkeeper:
         """Let senders in, and remember for the request which source it is.
 
         A source is let in by everything that it has to show, and only where no other one is too. Raises
-        Unauthenticated, and EhrUnavailable where it cannot be told now.
+        Unauthenticated, EhrUnavailable where it cannot be told now, and TooMany.
         """
         shown = names_shown(self._secrets, _header)
         judged = {name: self._judge(source, shown) for name, source in self._sources.items()}
@@ -84,8 +89,14 @@ class Doorkeeper:
         if len(accepted) != 1 or shown - accepted.keys():
             raise self._failure()
         [(name, right)] = accepted.items()
+        self._limits.take(name)
         g.source = self._sources[name]
         g.delivery = right.delivery
+
+    def require_consent(self) -> None:
+        """Let in who may ask whether to deliver: origins of the settings, and senders. Raises Unauthenticated."""
+        if (_header(ORIGIN) or "").lower() not in self._origins:
+            self.require_source()
 
     def require_operations(self) -> None:
         """Let in who watches over this server. Raises Unauthenticated."""
@@ -156,8 +167,10 @@ def current_delivery() -> Delivery | None:
 def current_origin() -> Origin:
     """The same, as intake sees it."""
     source = current_source()
-    polled = source.poll is not None and ADMINISTRATION in source.poll.types
-    return Origin(source.name, source.target, source.base_url, source.readable, polled)
+    types = source.poll.types if source.poll is not None else frozenset()
+    return Origin(
+        source.name, source.target, source.base_url, source.readable, ADMINISTRATION in types, polled_types=types
+    )
 
 
 def close_by_default(app: Flask, guards: Mapping[str, Guard]) -> None:

@@ -33,30 +33,33 @@ class BodyReader:
         self._starting = threading.Lock()
         self._asked: SimpleQueue[_Reading] = SimpleQueue()
 
-    def read(self, request: Request) -> bytes:
-        """The body, the same to whoever asks again.
+    def read(self, request: Request, *, limit: int | None = None) -> bytes:
+        """The body, the same to whoever asks again. ``limit``: of its sender, where that is less than ours.
 
         Raises BadInput with 413 (too large), 408 (too slow) or 400 (shorter than declared).
         """
         environ = request.environ
+        most = self._limit if limit is None else min(limit, self._limit)
         if _READ not in environ:
-            environ[_READ] = self._read(request)
+            environ[_READ] = self._read(request, most)
         body: bytes = environ[_READ]
+        if len(body) > most:
+            raise _too_large(most)
         return body
 
-    def _read(self, request: Request) -> bytes:
+    def _read(self, request: Request, most: int) -> bytes:
         environ = request.environ
         declared = request.content_length
         stream: _Stream = environ["wsgi.input"]
         if declared is None and not environ.get("wsgi.input_terminated"):
             return b""
-        if declared is not None and declared > self._limit:
+        if declared is not None and declared > most:
             if declared <= _MOST_DISCARDED:
                 self._within_time(stream, declared, discard=True)
-            raise self._too_large()
-        body = self._within_time(stream, self._limit + 1 if declared is None else declared)
-        if len(body) > self._limit:
-            raise self._too_large()
+            raise _too_large(most)
+        body = self._within_time(stream, most + 1 if declared is None else declared)
+        if len(body) > most:
+            raise _too_large(most)
         if declared is not None and len(body) < declared:
             raise BadInput(Problem("structure", "", "the body is shorter than its Content-Length"))
         return body
@@ -85,8 +88,9 @@ class BodyReader:
             if not reading.given_up:
                 reading.run()
 
-    def _too_large(self) -> BadInput:
-        return BadInput(Problem("too-long", "", f"the body is larger than {self._limit} bytes"), status=413)
+
+def _too_large(most: int) -> BadInput:
+    return BadInput(Problem("too-long", "", f"the body is larger than {most} bytes"), status=413)
 
 
 class _Reading:

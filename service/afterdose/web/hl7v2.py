@@ -27,7 +27,7 @@ def blueprint(services: WebServices, bodies: BodyReader) -> Blueprint:
     @routes.post("/hl7v2")
     def take() -> Response:
         started = time.perf_counter()
-        body = bodies.read(request)
+        body = bodies.read(request, limit=current_source().max_body_bytes)
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
         if request.mimetype not in MEDIA_TYPES or encoding != "identity":
             raise BadInput(Problem("not-supported", "", f"only {ANSWER} (ER7) is taken here"), status=415)

@@ -23,9 +23,19 @@ from afterdose.web.auth import current_delivery, current_origin, current_source
 from afterdose.web.body import BodyReader
 from afterdose.web.problems import fhir_answer
 from afterdose.web.services import WebServices
-from afterdose.work.intake import Entry, Origin, Reception, deletion, receive
+from afterdose.work import envelopes
+from afterdose.work.intake import receive
+from afterdose.work.reception import Entry, Origin, Reception, deletion
 
-MEDIA_TYPES = frozenset({"application/fhir+json", "application/json", "application/json+fhir"})
+MEDIA_TYPES = frozenset(
+    {
+        "application/cloudevents+json",
+        "application/cloudevents-batch+json",
+        "application/fhir+json",
+        "application/json",
+        "application/json+fhir",
+    }
+)
 MEDPLUM_DELETED = "X-Medplum-Deleted-Resource"
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -39,8 +49,8 @@ def blueprint(services: WebServices, bodies: BodyReader) -> Blueprint:
     types = ",".join(sorted(accepted.TYPES))
     of_type = f"/<any({types}):resource_type>"
     one = f"{of_type}/<resource_id>"
-    routes.add_url_rule("", "base", door.take, methods=["POST"])
-    routes.add_url_rule("", "probe", door.probe, methods=["HEAD"])
+    routes.add_url_rule("", "base", door.take, methods=["POST"], provide_automatic_options=False)
+    routes.add_url_rule("", "probe", door.probe, methods=["HEAD"], provide_automatic_options=False)
     routes.add_url_rule("/$process-message", "process_message", door.process_message, methods=["POST"])
     routes.add_url_rule(of_type, "create", door.take, methods=["POST"])
     routes.add_url_rule(one, "update", door.take, methods=["PUT", "POST"])
@@ -67,7 +77,7 @@ class _Door:
         started = time.perf_counter()
         body = b""
         try:
-            body = self._bodies.read(request)
+            body = self._bodies.read(request, limit=current_source().max_body_bytes)
             repeated = self._is_repeated(body)
             if not body and resource_id is None and MEDPLUM_DELETED not in request.headers and current_origin().polled:
                 return self._ask(started)
@@ -79,14 +89,14 @@ class _Door:
         if not repeated:
             self._keep(reception, started)
             self._remember(body)
-        return _Empty() if reception.bundle_type is None else fhir_answer(_reply(reception))
+        return _answer(reception)
 
     def process_message(self) -> Response:
         """POST of a message (FHIR messaging); the answer is a message too."""
         started = time.perf_counter()
         body = b""
         try:
-            body = self._bodies.read(request)
+            body = self._bodies.read(request, limit=current_source().max_body_bytes)
             repeated = self._is_repeated(body)
             _check_headers()
             asked = message.header(strict_json.loads(body))
@@ -105,7 +115,7 @@ class _Door:
     def delete(self, resource_type: str, resource_id: str) -> Response:
         """DELETE of a resource (HAPI with subscription-send-delete-messages)."""
         started = time.perf_counter()
-        body = self._bodies.read(request)
+        body = self._bodies.read(request, limit=current_source().max_body_bytes)
         arrival = deletion(current_origin(), resource_type, resource_id)
         if not self._is_repeated(body):
             self._store([arrival], started)
@@ -121,7 +131,7 @@ class _Door:
     def _receive(self, body: bytes, resource_type: str | None, resource_id: str | None) -> Reception:
         deleted = request.headers.get(MEDPLUM_DELETED)
         if deleted is None:
-            return receive(body, self._origin(), expected_type=resource_type, expected_id=resource_id)
+            return envelopes.receive(body, self._origin(), type_=resource_type, id_=resource_id)
         type_, _, deleted_id = deleted.partition("/")
         if type_ not in accepted.TYPES:
             raise _not_taken()
@@ -225,6 +235,18 @@ class _Empty(Response):
     """200 without a body and without a media type: HAPI would try to read the one, and fail for the other."""
 
     default_mimetype = None
+
+
+def _answer(reception: Reception) -> Response:
+    """A Bundle for a Bundle, nothing for a resource; for an envelope what its sender wants to have."""
+    if reception.bundle_type is not None:
+        return fhir_answer(_reply(reception))
+    if reception.validation is not None:
+        return Response(
+            strict_json.dumps({"validationResponse": reception.validation}), content_type="application/json"
+        )
+    problems = [problem for entry in reception.entries for problem in entry.problems]
+    return fhir_answer(operation_outcome(problems, severity="warning")) if problems else _Empty()
 
 
 def _reply(reception: Reception) -> dict[str, object]:

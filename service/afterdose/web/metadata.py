@@ -53,8 +53,12 @@ def rest(endpoints: Collection[str] = ENDPOINTS) -> dict[str, object]:
     return {
         "mode": "server",
         "documentation": "Bundles of type collection, history, message, searchset and subscription-notification are "
-        "taken like transactions; each entry is answered for itself.",
-        "security": {"description": "Every request but this one shows a secret in a header."},
+        "taken like transactions; each entry is answered for itself. Events of Azure Event Grid, of Google Pub/Sub and "
+        "of an Aidbox SubsSubscription are taken at the base URL too.",
+        "security": {
+            "description": "Every request but this one shows who sent it: by a secret in a header, by a JWT of an "
+            "issuer whose keys are pinned, or by a signature over the body."
+        },
         "resource": [{"type": type_, "interaction": of_type, "updateCreate": True} for type_ in sorted(accepted.TYPES)],
         "interaction": [{"code": code} for code in of_system],
         "operation": [

@@ -14,6 +14,7 @@ from afterdose.core.errors import BadInput, EhrUnavailable, Problem, StoreError,
 from afterdose.fhir import strict_json
 from afterdose.fhir.outcome import operation_outcome
 from afterdose.logs import get_logger
+from afterdose.web.limits import TooMany
 
 FHIR_JSON = "application/fhir+json"
 RETRY_AFTER_SECONDS = 5
@@ -52,6 +53,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(BadInput, _bad_input)
     app.register_error_handler(Unauthenticated, _unauthenticated)
     app.register_error_handler(EhrUnavailable, _keys_unavailable)
+    app.register_error_handler(TooMany, _too_many)
     app.register_error_handler(StoreError, _store_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
@@ -89,6 +91,11 @@ def _keys_unavailable(_error: EhrUnavailable) -> Response:
     """Whether the token is right cannot be told now; its sender shall come again."""
     problem = Problem("transient", "", "the token cannot be checked at present; send the same request again")
     return refusal([problem], 503, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _too_many(error: TooMany) -> Response:
+    problem = Problem("throttled", "", "this source sends more requests than it may; send the same one again later")
+    return refusal([problem], 429, {"Retry-After": str(error.seconds)})
 
 
 def _store_error(error: StoreError) -> Response:

@@ -9,8 +9,8 @@ from afterdose.settings import Settings
 from afterdose.store.deliveries import Deliveries
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.web.metrics import WebMetrics
-from afterdose.work.intake import Origin, Reception
 from afterdose.work.messages import Messages, Quarantine
+from afterdose.work.reception import Origin, Reception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

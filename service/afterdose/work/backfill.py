@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from afterdose.core.errors import BadInput
 from afterdose.store.rows import Arrival
 from afterdose.store.store import Store
-from afterdose.work.intake import Origin, receive
+from afterdose.work.intake import receive
+from afterdose.work.reception import Origin
 
 _TOGETHER = 200
 """Lines that are stored in one go."""

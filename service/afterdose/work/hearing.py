@@ -12,7 +12,7 @@ from afterdose.core.numbering import NumberedEvent, Numbering, began, counted, h
 from afterdose.fhir import references
 from afterdose.fhir.notification import EVENTS, Event, Notification
 from afterdose.store.subscriptions import Subscriptions
-from afterdose.work.intake import Origin, Reception
+from afterdose.work.reception import Origin, Reception
 
 _TYPE = "Subscription"
 

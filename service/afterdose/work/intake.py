@@ -7,13 +7,13 @@ topic-based notifications of R4, R4B and R5, messages). A notification may name 
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 from afterdose.core.errors import BadInput, Problem
 from afterdose.fhir import accepted, administration, notification, references, strict_json
 from afterdose.fhir.notification import Notification
-from afterdose.store.rows import Arrival, Via
+from afterdose.store.rows import Via
+from afterdose.work.reception import Entry, Origin, Reception, arrival_of, deletion, hint_of
 
 BUNDLE_TYPES = frozenset(
     {
@@ -28,57 +28,10 @@ BUNDLE_TYPES = frozenset(
 )
 """http://hl7.org/fhir/R5/valueset-bundle-type.html without documents and responses."""
 
-_COVERING = frozenset({"MessageHeader", "OperationOutcome", "Parameters", "SubscriptionStatus"})
+_COVERING = frozenset(
+    {"AidboxSubscriptionStatus", "MessageHeader", "OperationOutcome", "Parameters", "SubscriptionStatus"}
+)
 """What accompanies the resources of a notification, a message or a search result, and tells nothing of a patient."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """A source as intake sees it: its name, the EHR that its patients belong to, and the base of its references.
-
-    ``readable``: whether a dose that is only named can be read there; ``polled``: whether one that is not even named
-    is found by asking what changed, ``asked`` by asking for the event of its number.
-    """
-
-    source: str
-    target: str
-    base_url: str
-    readable: bool = True
-    polled: bool = False
-    asked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What one entry of a Bundle (or a resource that came alone) turned out to be.
-
-    An ``arrival`` to keep; or ``problems`` with the ``refused`` bytes; or problems without bytes, which is a resource
-    type that is none of our business; or nothing at all, which is the notification's own cover sheet.
-    """
-
-    arrival: Arrival | None = None
-    problems: tuple[Problem, ...] = ()
-    refused: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Reception:
-    """All that one body held; ``bundle_type`` is None where a resource came alone.
-
-    ``hints``: of the doses that were named and not carried. ``unnamed``: something happened that only a poll can find.
-    ``notifications``: the cover sheets of a topic-based notification.
-    """
-
-    bundle_type: str | None
-    entries: tuple[Entry, ...]
-    hints: tuple[Arrival, ...] = ()
-    unnamed: bool = False
-    notifications: tuple[Notification, ...] = ()
-
-    @property
-    def arrivals(self) -> list[Arrival]:
-        """What is to be stored, in the order of the body, hints last."""
-        return [*(entry.arrival for entry in self.entries if entry.arrival is not None), *self.hints]
 
 
 def receive(
@@ -97,50 +50,31 @@ def receive(
     """
     if body.lstrip()[:1] == b"[":
         raise BadInput(Problem("structure", "", "the body is an array and no resource"))
-    resource = strict_json.loads(body)
+    return received(
+        strict_json.loads(body), body, origin, via=via, expected_type=expected_type, expected_id=expected_id
+    )
+
+
+def received(
+    resource: object,
+    body: bytes,
+    origin: Origin,
+    *,
+    via: Via = "push",
+    expected_type: str | None = None,
+    expected_id: str | None = None,
+) -> Reception:
+    """The same for a ``body`` that has been parsed already. Raises BadInput."""
+    if isinstance(resource, list):
+        raise BadInput(Problem("structure", "", "the body is an array and no resource"))
     if isinstance(resource, dict) and resource.get("resourceType") == "Bundle" and expected_id is None:
         return _bundle(resource, origin, via)
-    arrival = _arrival(resource, body, origin, via)
+    arrival = arrival_of(resource, body, origin, via)
     if expected_type is not None and arrival.resource_type != expected_type:
         raise BadInput(Problem("invalid", "resourceType", f"is not {expected_type}, which the URL names"))
     if expected_id is not None and arrival.resource_id != expected_id:
         raise BadInput(Problem("value", f"{arrival.resource_type}.id", "is not the id that the URL names"))
     return Reception(None, (Entry(arrival),))
-
-
-def deletion(origin: Origin, resource_type: str, resource_id: str, *, via: Via = "push") -> Arrival:
-    """The arrival that says that a resource was deleted. Raises BadInput where that can be no id."""
-    if not references.is_id(resource_id):
-        raise BadInput(Problem("value", f"{resource_type}.id", "is not 1 to 64 letters, digits, '-' and '.'"))
-    return Arrival(
-        source=origin.source,
-        resource_type=resource_type,
-        resource_id=resource_id,
-        target=origin.target,
-        patient=references.patient_id(f"{resource_type}/{resource_id}", base_url=origin.base_url),
-        interaction="delete",
-        via=via,
-    )
-
-
-def _arrival(resource: object, raw: bytes, origin: Origin, via: Via) -> Arrival:
-    problems = accepted.problems(resource)
-    if problems or not isinstance(resource, dict):
-        raise BadInput(*problems)
-    envelope, type_ = administration.envelope(resource), str(resource["resourceType"])
-    if envelope.id is None:
-        raise BadInput(Problem("required", f"{type_}.id", "is missing, so its versions could not be told"))
-    return Arrival(
-        source=origin.source,
-        resource_type=type_,
-        resource_id=envelope.id,
-        target=origin.target,
-        patient=accepted.patient_of(resource, base_url=origin.base_url),
-        via=via,
-        version=envelope.version,
-        last_updated=envelope.last_updated,
-        raw=raw,
-    )
 
 
 def _bundle(bundle: Mapping[str, object], origin: Origin, via: Via) -> Reception:
@@ -166,9 +100,10 @@ def _bundle(bundle: Mapping[str, object], origin: Origin, via: Via) -> Reception
             continue
         if not entries[-1].refused:
             named |= {name: None for name in about if name is not None and name[0] == administration.TYPE}
-    hints = tuple(_hint(origin, id_, via) for type_, id_ in named if (type_, id_) not in carried)
+    hints = tuple(hint_of(origin, id_, via) for type_, id_ in named if (type_, id_) not in carried)
     refused = [entry for entry in entries if entry.refused]
-    if refused and not hints and not any(entry.arrival for entry in entries):
+    taken = bool(hints) or any(entry.arrival for entry in entries)
+    if refused and not taken and not any(cover is not None and cover.is_queued for cover in covers):
         raise BadInput(*(problem for entry in refused for problem in entry.problems))
     unnamed = origin.polled and not carried and any(cover is not None and cover.is_empty for cover in covers)
     return Reception(type_, tuple(entries), hints, unnamed, tuple(cover for cover in covers if cover is not None))
@@ -186,7 +121,7 @@ def _carried(entry: object, origin: Origin) -> Iterator[tuple[str, str]]:
     if isinstance(resource, dict) and resource.get("resourceType") in accepted.TYPES:
         yield str(resource["resourceType"]), str(resource.get("id"))
     elif isinstance(request, dict) and request.get("method") == "DELETE":
-        named = _named(request.get("url"), origin)
+        named = _named(request.get("url"), origin) or _named(entry.get("fullUrl"), origin)
         if named is not None:
             yield named
 
@@ -228,17 +163,6 @@ def _told(
     return Entry()
 
 
-def _hint(origin: Origin, resource_id: str, via: Via) -> Arrival:
-    return Arrival(
-        source=origin.source,
-        resource_id=resource_id,
-        target=origin.target,
-        patient=None,
-        interaction="hint",
-        via=via,
-    )
-
-
 def _entry(entry: object, path: str, origin: Origin, via: Via) -> Entry:
     try:
         return _read_entry(entry, path, origin, via)
@@ -259,12 +183,13 @@ def _read_entry(entry: object, path: str, origin: Origin, via: Via) -> Entry:
             return Entry(problems=(Problem("not-supported", f"{path}.resource", "is of a type not taken here"),))
     named = _named(url, origin)
     if method == "DELETE":
+        named = named or _named(entry.get("fullUrl"), origin)
         if named is None:
             return Entry(problems=(Problem("not-supported", f"{path}.request.url", "is of a type not taken here"),))
         return Entry(deletion(origin, *named, via=via))
     if resource is None:
         raise BadInput(Problem("not-supported", "resource", "is missing: notifications must carry the full resource"))
-    arrival = _arrival(resource, strict_json.dumps(resource), origin, via)
+    arrival = arrival_of(resource, strict_json.dumps(resource), origin, via)
     own = (arrival.resource_type, arrival.resource_id)
     for found, element in ((named, "request.url"), (_named(entry.get("fullUrl"), origin), "fullUrl")):
         if found is not None and found != own:

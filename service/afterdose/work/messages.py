@@ -22,7 +22,8 @@ from afterdose.fhir.v2.mapping import Action, V2Mapping
 from afterdose.fhir.v2.translate import ER7, Facility, Translation, translate
 from afterdose.logs import get_logger
 from afterdose.store.rows import Arrival, Fact, Receipt
-from afterdose.work.intake import Origin, receive
+from afterdose.work.intake import receive
+from afterdose.work.reception import Origin
 
 _log = get_logger()
 

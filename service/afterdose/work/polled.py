@@ -19,7 +19,8 @@ from afterdose.fhir.v2.translate import is_translated
 from afterdose.logs import get_logger
 from afterdose.store.rows import Arrival
 from afterdose.store.store import Store
-from afterdose.work.intake import Origin, deletion, receive
+from afterdose.work.intake import receive
+from afterdose.work.reception import Origin, deletion
 
 _GONE = 410
 _MOST_REFUSED = 10_000
