@@ -15,10 +15,11 @@ from afterdose.core.errors import Problem
 from afterdose.fhir.conform_invariants import RULES, SIMPLE_QUANTITIES
 from afterdose.fhir.conform_references import check_reference
 from afterdose.fhir.findings import Enough, Findings
-from afterdose.fhir.primitives import is_absolute
+from afterdose.fhir.primitives import CHECKS, is_absolute
 from afterdose.fhir.profile_rules import ProfileRules, check_profile
 from afterdose.fhir.resource_types import R4_TYPES, WITHOUT_SHAPE
 from afterdose.fhir.shapes import RESOURCE, Field, Shape, primitive_extension, resource_shape, shape_of
+from afterdose.fhir.xhtml import links_within
 
 CHECKED_TYPES = frozenset(
     {
@@ -34,6 +35,8 @@ CHECKED_TYPES = frozenset(
 )
 
 MAX_DEPTH = 64
+_BASE = "http://hl7.org/fhir/StructureDefinition/"
+"""What the profiles of R4's own types begin with (http://hl7.org/fhir/R4/resource.html#Meta)."""
 _LONGEST_NAME = 64
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -119,6 +122,7 @@ class _Walk:
             else:
                 for index, part in enumerate(item):
                     if part is None and field.check is not None and _extended(value, name, index):
+                        self.needs_code(field, f"{path}.{name}[{index}]")
                         continue
                     self.one(part, field, shape, f"{path}.{name}[{index}]", depth)
         self.presence(value, shape, path)
@@ -148,6 +152,8 @@ class _Walk:
             fault = field.check(item)
             if fault is not None:
                 self.found.add(fault[0], path, fault[1])
+            elif field.check is CHECKS["xhtml"]:
+                self.links(str(item), path)
             elif field.codes is not None and item not in field.codes:
                 self.found.add("code-invalid", path, f"must be one of: {', '.join(sorted(field.codes))}")
             elif isinstance(item, str) and item.startswith("#"):
@@ -159,6 +165,18 @@ class _Walk:
             self.element(item, inner, path, depth + 1)
             if isinstance(item, dict):
                 self.by_place(item, field, shape, inner, path)
+
+    def links(self, div: str, path: str) -> None:
+        """What a narrative links to within its resource: a name in the text, or a contained resource."""
+        looked_for = links_within(div)
+        self.used |= looked_for
+        if looked_for - self.contained.keys():
+            self.found.add("value", path, "a link leads to nothing in the text and to no contained resource")
+
+    def needs_code(self, field: Field, path: str) -> None:
+        """No extension stands in the place of a code that R4 binds to a value set (terminologies.html#required)."""
+        if field.codes is not None:
+            self.found.add("code-invalid", path, "needs a code: an extension cannot stand in its place")
 
     def by_place(self, item: Mapping[str, object], field: Field, shape: Shape, inner: Shape, path: str) -> None:
         """What depends on where a data type stands."""
@@ -174,6 +192,8 @@ class _Walk:
             )
             if local == "" and self.inside is not None:
                 self.used.add(self.inside)
+            elif local == "":
+                self.found.add("invariant", f"{path}.reference", "ref-1: '#' may stand in a contained resource only")
             elif local is not None:
                 self.used.add(local)
         elif inner.name == "Extension":
@@ -197,8 +217,12 @@ class _Walk:
             near = get_close_matches(name, shape.fields, n=1) if len(name) <= _LONGEST_NAME else []
             hint = f"; did you mean '{near[0]}'?" if near else ""
             self.found.add("structure", path, f"has a member that R4 does not define here{hint}")
+        elif field.check is CHECKS["xhtml"]:
+            self.found.add("structure", f"{path}.{field.name}", "a narrative has neither id nor extensions")
         elif not field.many:
             self.element(item, primitive_extension(), f"{path}.{field.name}", depth + 1)
+            if field.name not in value:
+                self.needs_code(field, f"{path}.{field.name}")
         elif not isinstance(item, list):
             self.found.add("structure", f"{path}.{field.name}", "extensions of an array must be an array")
         else:
@@ -266,10 +290,12 @@ class _Walk:
         meta = self.resource.get("meta")
         claimed = meta.get("profile") if isinstance(meta, dict) else None
         for canonical in claimed if isinstance(claimed, list) else ():
-            rules = self.profiles.get(canonical.partition("|")[0]) if isinstance(canonical, str) else None
-            if rules is None:
+            url = canonical.partition("|")[0] if isinstance(canonical, str) else ""
+            rules = self.profiles.get(url)
+            base = url.removeprefix(_BASE) if url.startswith(_BASE) else ""
+            if base == self.kind or (rules is None and base not in R4_TYPES):
                 continue
-            if rules.type != self.kind:
+            if rules is None or rules.type != self.kind:
                 self.found.add("value", f"{self.kind}.meta.profile", "claims a profile of another resource type")
             else:
                 check_profile(self.resource, self.kind, rules, self.found)

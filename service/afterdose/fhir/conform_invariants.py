@@ -5,14 +5,16 @@ looks only at values of the right JSON type. Names and wording are those of the 
 (http://hl7.org/fhir/R4/careplan.html#invs and its neighbours).
 """
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
+from hashlib import sha1
 
 from afterdose.core.errors import BadInput
 from afterdose.fhir.findings import Findings
 from afterdose.fhir.primitives import is_absolute
-from afterdose.fhir.times import parse_datetime
+from afterdose.fhir.times import FhirTime, parse_datetime
 
 Element = Mapping[str, object]
 Rule = Callable[[Element, str, Findings], None]
@@ -29,18 +31,34 @@ def _has(element: Element, name: str) -> bool:
     return name in element or f"_{name}" in element
 
 
-def is_later(first: object, second: object) -> bool:
-    """Whether ``first`` is certainly after ``second``, at the precision that both have. False when unreadable."""
+def is_in_order(first: object, second: object) -> bool:
+    """Whether ``first`` is certainly not after ``second``, compared as FHIRPath does it.
+
+    Both in UTC and as precisely as both are said; where they are equal so far and one says more, nobody can tell,
+    which R4's invariants count as a breach (http://hl7.org/fhirpath/N1/#comparison). True when one cannot be read:
+    that is told elsewhere.
+    """
     if not (isinstance(first, str) and isinstance(second, str)):
-        return False
+        return True
     try:
-        one, other = parse_datetime(first), parse_datetime(second)
+        one, other = _parts(parse_datetime(first)), _parts(parse_datetime(second))
     except BadInput:
-        return False
-    if isinstance(one.value, datetime) and isinstance(other.value, datetime):
-        return one.value > other.value
-    length = min(len(first.partition("T")[0]), len(second.partition("T")[0]))
-    return first[:length] > second[:length]
+        return True
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            return left < right
+    return len(one) == len(other)
+
+
+def _parts(moment: FhirTime) -> tuple[float, ...]:
+    """Year, month, day, seconds of the day, as far as they are said."""
+    value = moment.value
+    if isinstance(value, datetime):
+        seconds = (value - value.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
+        return (value.year, value.month, value.day, seconds)
+    if isinstance(value, date):
+        return (value.year, value.month, value.day)
+    return tuple(part for part in value if part is not None)
 
 
 def _number(value: object) -> Decimal | None:
@@ -51,8 +69,8 @@ def _number(value: object) -> Decimal | None:
 
 
 def _period(element: Element, path: str, found: Findings) -> None:
-    if is_later(element.get("start"), element.get("end")):
-        found.add("invariant", path, "per-1: start must not be after end")
+    if not is_in_order(element.get("start"), element.get("end")):
+        found.add("invariant", path, "per-1: start must not be after end, and both as precise where they meet")
 
 
 def _quantity(element: Element, path: str, found: Findings) -> None:
@@ -172,12 +190,13 @@ def _appointment(element: Element, path: str, found: Findings) -> None:
         found.add("invariant", path, "app-3: only proposed, cancelled or waitlist appointments can do without a start")
     if "cancelationReason" in element and status not in _WITH_CANCELATION:
         found.add("invariant", path, "app-4: a cancelation reason needs the status cancelled or noshow")
-    if is_later(element.get("start"), element.get("end")):
+    instants = [text for name in ("start", "end") if isinstance(text := element.get(name), str) and "T" in text]
+    if len(instants) == 2 and not is_in_order(*instants):
         found.add("business-rule", path, "start must not be after end")
 
 
 def _task(element: Element, path: str, found: Findings) -> None:
-    if is_later(element.get("authoredOn"), element.get("lastModified")):
+    if not is_in_order(element.get("authoredOn"), element.get("lastModified")):
         found.add("invariant", path, "inv-1: lastModified must not be before authoredOn")
 
 
@@ -187,21 +206,69 @@ def _goal_target(element: Element, path: str, found: Findings) -> None:
         found.add("invariant", path, "gol-1: a target with a detail needs its measure")
 
 
+def _attachment(element: Element, path: str, found: Findings) -> None:
+    data, said_hash = element.get("data"), element.get("hash")
+    if _has(element, "data") and not _has(element, "contentType"):
+        found.add("invariant", path, "att-1: data needs contentType")
+    if isinstance(said_hash, str) and any(sign.isspace() for sign in said_hash):
+        found.add("value", f"{path}.hash", "is not base64 in one piece")
+    try:
+        held = b64decode("".join(data.split()), validate=True) if isinstance(data, str) else None
+    except ValueError:
+        return
+    if held is None:
+        return
+    size = element.get("size")
+    if isinstance(size, int) and size != len(held):
+        found.add("value", f"{path}.size", "is not the size of the data")
+    if isinstance(said_hash, str) and said_hash != b64encode(sha1(held, usedforsecurity=False).digest()).decode():
+        found.add("value", f"{path}.hash", "is not the hash of the data")
+
+
+def _money(element: Element, path: str, found: Findings) -> None:
+    currency = element.get("currency")
+    if isinstance(currency, str) and not (len(currency) == 3 and currency.isascii() and currency.isupper()):
+        found.add("code-invalid", f"{path}.currency", "is not the three letters of a currency (ISO 4217)")
+
+
+def _filter(rule: str) -> Rule:
+    def check(element: Element, path: str, found: Findings) -> None:
+        if _has(element, "path") == _has(element, "searchParam"):
+            found.add("invariant", path, f"{rule}: either a path or a searchParam must be provided, not both")
+
+    return check
+
+
+def _trigger(element: Element, path: str, found: Findings) -> None:
+    timing = any(name.startswith(("timing", "_timing")) for name in element)
+    kind = str(element.get("type"))
+    if timing and "data" in element:
+        found.add("invariant", path, "trd-1: timing and data exclude each other")
+    if "condition" in element and "data" not in element:
+        found.add("invariant", path, "trd-2: a condition needs data")
+    needed = {"named-event": _has(element, "name"), "periodic": timing}
+    if not needed.get(kind, "data" in element or not kind.startswith("data-")):
+        found.add("invariant", path, "trd-3: a named event needs a name, a periodic one timing, others their data")
+
+
 RULES: Mapping[str, Rule] = {
     "Age": _ucum_quantity("age-1"),
     "Appointment": _appointment,
     "AppointmentParticipant": _participant,
-    "Attachment": _needs("att-1", "data", "contentType"),
+    "Attachment": _attachment,
     "CarePlanActivity": _activity,
     "Coding": _absolute_system,
     "ContactPoint": _needs("cpt-2", "value", "system"),
     "Count": _ucum_quantity("cnt-3"),
+    "DataRequirementCodeFilter": _filter("drq-1"),
+    "DataRequirementDateFilter": _filter("drq-2"),
     "Distance": _ucum_quantity("dis-1"),
     "Duration": _ucum_quantity("drt-1"),
     "Expression": _expression,
     "Extension": _extension,
     "GoalTarget": _goal_target,
     "Identifier": _identifier,
+    "Money": _money,
     "Period": _period,
     "Quantity": _quantity,
     "Range": _range,
@@ -209,6 +276,7 @@ RULES: Mapping[str, Rule] = {
     "ServiceRequest": _needs("prr-1", "orderDetail", "code"),
     "Task": _task,
     "TimingRepeat": _timing_repeat,
+    "TriggerDefinition": _trigger,
 }
 """Model name -> its invariants."""
 

@@ -21,13 +21,15 @@ _INT32 = 2**31
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _ELEMENT_ID = re.compile(r"\S+")
-_CODE = re.compile(r"\S+(?:\s\S+)*")
+_CODE = re.compile(r"\S+(?: \S+)*")
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 _URN_UUID = re.compile(r"urn:uuid:[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _URN_OID = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 _TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+# BCP 47 (RFC 5646, section 2.1): two or three letters and subtags, or one of one's own.
+_LANGUAGE = re.compile(r"(?:[A-Za-z]{2,3}|[XxIi](?=-))(?:-[A-Za-z0-9]{1,8})*")
 
 _NO_STRING: Fault = ("structure", "must be a JSON string")
 
@@ -144,6 +146,7 @@ CHECKS: Mapping[str, Check] = {
     "elementId": _matching(_ELEMENT_ID, "is not an element id: it is empty or holds white space"),
     "id": _matching(_ID, "is not an id: 1 to 64 of A-Z, a-z, 0-9, '-' and '.'"),
     "instant": _time_of(parse_instant),
+    "language": _matching(_LANGUAGE, "is not a language tag of BCP 47"),
     "integer": _integer(-_INT32, "is outside 32 bits"),
     "markdown": _string,
     "oid": _matching(_URN_OID, "is not a urn:oid"),

@@ -186,6 +186,8 @@ def _primitive(model: Model, name: str, leaf: Any) -> str:
     if leaf is bool:
         return "boolean"
     kind = _PRIMITIVES[type(leaf.__metadata__[-1]).__name__]
+    if name == "language" and (model.has_resource_base() or model.__name__ == "Attachment"):
+        return "language"
     return "elementId" if name == "id" and not model.has_resource_base() else kind
 
 

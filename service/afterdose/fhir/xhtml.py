@@ -1,28 +1,56 @@
 """The narrative of a resource: which XHTML may stand in ``text.div``.
 
-Rules txt-1 and txt-2 and the lists of elements and attributes are from
-http://hl7.org/fhir/R4/narrative.html; well-formedness is XML's. Links that run code are refused as well.
+Rules txt-1 and txt-2 are from http://hl7.org/fhir/R4/narrative.html, the lists of elements and attributes as HL7's
+own validator has them, and what may stand in what is HTML's; well-formedness is XML's. Links that run code are refused
+as well.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 
 _NAMESPACE = "http://www.w3.org/1999/xhtml"
 
 _ELEMENT_NAMES = """
-    a abbr acronym b big blockquote br caption cite code col colgroup dd dfn div dl dt em h1 h2 h3 h4 h5 h6 hr i
-    img li ol p pre q samp small span strong sub sup table tbody td tfoot th thead tr tt ul var
+    a abbr acronym address b bdo big blockquote br caption cite code col colgroup dd dfn div dl dt em h1 h2 h3 h4 h5 h6
+    hr i img kbd li ol p pre q samp small span strong sub sup table tbody td tfoot th thead tr tt ul var
 """
 _ELEMENTS = frozenset(_ELEMENT_NAMES.split())
 _ATTRIBUTE_NAMES = """
-    abbr accesskey align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign char charoff charset
-    cite class colspan compact coords dir frame headers height hreflang hspace id lang longdesc name nowrap
-    rel rev rowspan rules scope shape span start style summary tabindex title type valign value vspace width
-    xml:lang xml:space xmlns
+    abbr accesskey align axis char charoff class colspan dir headers id lang rowspan scope span style tabindex title
+    valign width xml:lang xml:space xmlns
 """
 _ATTRIBUTES = frozenset(_ATTRIBUTE_NAMES.split())
-# Attributes that only one element may have.
-_ATTRIBUTE_OF = {"href": "a", "src": "img"}
+# Attributes that only these elements may have.
+_ATTRIBUTES_OF: Mapping[str, frozenset[str]] = {
+    "a": frozenset({"charset", "coords", "href", "hreflang", "name", "rel", "rev", "shape", "type"}),
+    "blockquote": frozenset({"cite"}),
+    "img": frozenset({"alt", "border", "height", "ismap", "longdesc", "src", "usemap"}),
+    "q": frozenset({"cite"}),
+    "td": frozenset({"nowrap"}),
+    "table": frozenset({"border", "cellpadding", "cellspacing", "frame", "rules", "summary"}),
+}
 _LINKS = frozenset({"cite", "href", "longdesc", "src"})
+# Elements that hold these and nothing else, and that alone may hold them.
+_HOLDS: Mapping[str, frozenset[str]] = {
+    "colgroup": frozenset({"col"}),
+    "dl": frozenset({"dd", "dt"}),
+    "ol": frozenset({"li"}),
+    "table": frozenset({"caption", "col", "colgroup", "tbody", "tfoot", "thead", "tr"}),
+    "tbody": frozenset({"tr"}),
+    "tfoot": frozenset({"tr"}),
+    "thead": frozenset({"tr"}),
+    "tr": frozenset({"td", "th"}),
+    "ul": frozenset({"li"}),
+}
+_HELD = frozenset().union(*_HOLDS.values())
+_VOID = frozenset({"br", "col", "hr", "img"})
+_BLOCKS = frozenset({"div", "ol", "pre", "table", "ul"})
+_NOT_IN_A_PARAGRAPH = _BLOCKS | {"blockquote", "p"}
+# Elements that hold running text: no block at any depth; the second set not even themselves.
+_TEXT_NAMES = "address caption dd dt h1 h2 h3 h4 h5 h6 p pre span"
+_TEXTS = frozenset(_TEXT_NAMES.split())
+_NOT_IN_ITSELF_NAMES = "a abbr acronym b bdo big cite code dfn em i kbd q samp small strong sub sup tt var"
+_NOT_IN_ITSELF = frozenset(_NOT_IN_ITSELF_NAMES.split())
 
 _NAME = r"[A-Za-z][A-Za-z0-9:]*+"
 _ATTRIBUTE = rf"\s++({_NAME})\s*+=\s*+(\"[^<\"]*+\"|'[^<']*+')"
@@ -35,13 +63,18 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 # A narrative has no DTD, so only XML's own entities are defined.
-_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);")
+_ENTITY = re.compile(r"&(?:#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6})|amp|lt|gt|quot|apos);")
+_HIGHEST = 0x10FFFF  # the last character of Unicode
+_NOT_IN_A_LINK = re.compile(r"[\s\"{}]")
+_HERE = re.compile(r"""\s(?:href|src)\s*=\s*["']#([^"']+)["']""")
+_NAMED = re.compile(r"""\s(?:id|name)\s*=\s*["']([^"']+)["']""")
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.\-]*):")
-_SAFE_SCHEMES = frozenset({"http", "https", "mailto", "tel"})
+_SAFE_SCHEMES = frozenset({"ftp", "http", "https", "mailto", "tel"})
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 Fault = tuple[str, str]
 _BROKEN: Fault = ("invariant", "txt-1: is not well-formed XHTML")
+_MISPLACED: Fault = ("invariant", "txt-1: holds an element, or text, where it may not stand")
 
 
 def narrative_fault(div: str) -> Fault | None:
@@ -59,9 +92,11 @@ def narrative_fault(div: str) -> Fault | None:
         if (text := token["text"]) is not None:
             if not open_tags or not _entities_known(text):
                 return _BROKEN
+            if open_tags[-1] in _VOID or (open_tags[-1] in _HOLDS and not text.isspace()):
+                return _MISPLACED
             said_something = said_something or not text.isspace()
         elif (name := token["open"]) is not None:
-            fault = _tag_fault(name, token["attributes"], is_root=not open_tags)
+            fault = _tag_fault(name, token["attributes"], is_root=not open_tags) or _place_fault(name, open_tags)
             if fault is not None:
                 return fault
             said_something = said_something or name == "img"
@@ -90,14 +125,14 @@ def _tag_fault(name: str, text: str, *, is_root: bool) -> Fault | None:
         if attribute in attributes or not _entities_known(value):
             return _BROKEN
         attributes[attribute] = value
-        if attribute not in _ATTRIBUTES and _ATTRIBUTE_OF.get(attribute) != name:
+        if attribute not in _ATTRIBUTES and attribute not in _ATTRIBUTES_OF.get(name, ()):
             return ("invariant", "txt-1: holds an attribute that a narrative may not have")
         if attribute == "xmlns" and value != _NAMESPACE:
             return _no_namespace()
         if (attribute in _LINKS and not _is_safe_link(value, name)) or (
             attribute == "style" and ("url(" in value.lower() or "expression(" in value.lower())
         ):
-            return ("invariant", "txt-1: holds a link that may run code or load a style")
+            return ("invariant", "txt-1: holds a link that is none, or that may run code or load a style")
     return _no_namespace() if is_root and "xmlns" not in attributes else None
 
 
@@ -105,12 +140,33 @@ def _no_namespace() -> Fault:
     return ("invariant", "txt-1: the <div> must be in the XHTML namespace (xmlns)")
 
 
+def links_within(div: str) -> frozenset[str]:
+    """The names that links of a narrative look for in it, or among the contained resources, and it does not hold."""
+    return frozenset(_HERE.findall(div)) - frozenset(_NAMED.findall(div))
+
+
+def _place_fault(name: str, around: Sequence[str]) -> Fault | None:
+    """Whether an element may stand in the elements around it, the outermost first."""
+    if not around:
+        return None
+    parent, here = around[-1], set(around)
+    held = name in _HOLDS[parent] if parent in _HOLDS else name not in _HELD
+    text = bool(here & (_TEXTS | _NOT_IN_ITSELF))
+    if not held or parent in _VOID or (name in _BLOCKS and text) or (name in _NOT_IN_ITSELF and name in here):
+        return _MISPLACED
+    return _MISPLACED if name in _NOT_IN_A_PARAGRAPH and "p" in here else None
+
+
 def _entities_known(text: str) -> bool:
-    return "&" not in text or len(_ENTITY.findall(text)) == text.count("&")
+    if "&" not in text:
+        return True
+    found = list(_ENTITY.finditer(text))
+    points = [int(one[1]) if one[1] else int(one[2] or "0", 16) for one in found]
+    return len(found) == text.count("&") and max(points) <= _HIGHEST
 
 
 def _is_safe_link(value: str, element: str) -> bool:
-    if "&" in value.partition("?")[0]:
+    if not value or _NOT_IN_A_LINK.search(value) or "&" in value.partition("?")[0]:
         return False
     scheme = _SCHEME.match(value)
     if scheme is None:

@@ -30,7 +30,7 @@ def dose_report(verdict: DoseVerdict) -> Report:
         "anchor": instant(verdict.anchor),
         "anchor_basis": verdict.anchor_basis.value if verdict.anchor_basis else None,
         "eligibility": _eligibility(verdict),
-        "reasons": [reason.value for reason in verdict.reasons],
+        "reasons": [reason.value for reason in _reasons(verdict)],
         "course": str(verdict.course_id) if verdict.course_id else None,
         "phase": verdict.phase.value if verdict.phase else None,
         "outcome": verdict.outcome.value,
@@ -57,7 +57,7 @@ def outcome_rows(care: Care, *, target: str, patient: str, refused: Collection[A
                 patient=patient,
                 key=key,
                 outcome=outcome,
-                reasons=verdict.reasons if key in verdict.administrations else (),
+                reasons=_reasons(verdict) if key in verdict.administrations else (),
                 session_id=verdict.session_id,
                 course_id=verdict.course_id,
                 details=details,
@@ -78,6 +78,12 @@ def _outcome(verdict: DoseVerdict, refused: Collection[UUID], *, founder: bool) 
     if parked or (verdict.outcome in _WRITTEN_FOR_COURSE and verdict.course_id in refused):
         return Outcome.PARKED
     return Outcome.JOINED if verdict.outcome is Outcome.PLANNED and not founder else verdict.outcome
+
+
+def _reasons(verdict: DoseVerdict) -> tuple[Reason, ...]:
+    """Why it is eligible or not, then why its session is as it is, or why there is none; each once."""
+    of_session = verdict.session.reasons if verdict.session is not None else ()
+    return tuple(dict.fromkeys((*verdict.reasons, *of_session)))
 
 
 def _eligibility(verdict: DoseVerdict) -> str | None:

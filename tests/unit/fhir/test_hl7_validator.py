@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from test_conform import BROKEN, VALID, Resource, appointment, booked, care_plan, changed, plain_plan
+from test_conform import (
+    BAD_NARRATIVES,
+    BROKEN,
+    VALID,
+    Resource,
+    appointment,
+    booked,
+    care_plan,
+    changed,
+    html,
+    plain_plan,
+)
 from test_conform import PROFILES as OUR_RULES
 
 from afterdose.cli import main
@@ -108,6 +119,16 @@ def test_every_single_error_that_hl7_finds_is_found_by_our_check(tmp_path: Path)
 
 def test_the_valid_resources_of_our_tests_are_valid(tmp_path: Path) -> None:
     assert errors(written({str(number): build() for number, build in enumerate(VALID.values())}, tmp_path)) == {}
+
+
+def test_hl7_refuses_the_narratives_that_our_check_refuses(tmp_path: Path) -> None:
+    plans = {}
+    for number, inside in enumerate(BAD_NARRATIVES):
+        plan = plain_plan()
+        plan["text"]["div"] = html(inside)
+        plans[str(number)] = plan
+
+    assert len(errors(written(plans, tmp_path))) == len(BAD_NARRATIVES)
 
 
 def is_looked_up(told: str) -> bool:

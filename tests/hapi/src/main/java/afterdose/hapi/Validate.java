@@ -3,7 +3,6 @@ package afterdose.hapi;
 import ca.uhn.fhir.context.FhirContext;
 import ca.uhn.fhir.context.support.DefaultProfileValidationSupport;
 import ca.uhn.fhir.context.support.IValidationSupport;
-import ca.uhn.fhir.parser.DataFormatException;
 import ca.uhn.fhir.validation.FhirValidator;
 import ca.uhn.fhir.validation.SingleValidationMessage;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -59,8 +58,8 @@ public final class Validate {
                             .put("id", message.getMessageId())
                             .put("text", message.getMessage());
                 }
-            } catch (DataFormatException unreadable) {
-                issues.addObject().put("severity", "fatal").put("text", unreadable.getMessage());
+            } catch (RuntimeException unreadable) { // also what the validator itself stumbles over
+                issues.addObject().put("severity", "fatal").put("text", String.valueOf(unreadable.getMessage()));
             }
         }
         System.out.println(json.writeValueAsString(report));
