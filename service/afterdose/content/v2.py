@@ -45,7 +45,9 @@ class _Row(Strict):
 
 class _Table(Strict):
     messages = fields.List(
-        fields.String(validate=validate.Regexp(r"[A-Z]{3}\^[A-Z][0-9]{2}\Z", error="expected a type such as RAS^O17")),
+        fields.String(
+            validate=validate.Regexp(r"[A-Z]{3}(?:\^[A-Z][0-9]{2})?\Z", error="expected a type such as RAS^O17")
+        ),
         required=True,
         validate=validate.Length(min=1),
     )

@@ -20,6 +20,8 @@ from afterdose.work.messages import Messages, Taken
 START = b"\x0b"
 END = b"\x1c\r"
 _MOST_SECONDS_DISCARDING = 2
+_BEGINNING = 4096
+"""So many bytes of a message that is too large are kept; its control id is among them."""
 
 _log = get_logger()
 
@@ -108,7 +110,7 @@ class _Door:
         seconds = self._settings.idle_timeout.total_seconds()
         while self._server is not None and self._server.is_serving():
             try:
-                message = await asyncio.wait_for(_frame(reader), seconds)
+                message = await self._frame(reader)
             except asyncio.LimitOverrunError:
                 await self._refuse(reader, writer)
                 return
@@ -123,6 +125,25 @@ class _Door:
                 await asyncio.wait_for(writer.drain(), seconds)
             busy.clear()
 
+    async def _frame(self, reader: asyncio.StreamReader) -> bytes | None:
+        """The next message; None at the end of the connection, or where what comes is no frame or does not end.
+
+        A sender that breaks off and begins anew on the same connection is heard from where it began anew: of what it
+        did not end, it was never told that it is stored.
+        """
+        seconds, source = self._settings.idle_timeout.total_seconds(), self._settings.source
+        begun = await asyncio.wait_for(_begins(reader), seconds)
+        if not begun:
+            if begun is False:
+                _log.warning("what is not framed was not taken", source=source)
+            return None
+        try:
+            framed = await asyncio.wait_for(reader.readuntil(END), seconds)
+        except (TimeoutError, asyncio.IncompleteReadError) as unfinished:
+            _log.warning("a frame that did not end was not taken", source=source, error=type(unfinished).__name__)
+            return None
+        return framed.removesuffix(END).rpartition(START)[2]
+
     async def _take(self, message: bytes) -> Taken | None:
         """What became of a message; None where that is not known, and so the sender must not be told anything."""
         source = self._settings.source
@@ -135,11 +156,12 @@ class _Door:
         return taking.result()
 
     async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer a message that is too large; the rest of it is not read."""
+        """Answer a message that is too large; its beginning is kept, the rest of it is not read."""
         settings = self._settings
+        beginning = await reader.read(_BEGINNING)
         problem = Problem("too-long", "", f"the message is larger than {settings.max_message_bytes} bytes")
         loop = asyncio.get_running_loop()
-        taken = await loop.run_in_executor(self._pool, self._messages.refuse, b"", settings.source, problem)
+        taken = await loop.run_in_executor(self._pool, self._messages.refuse, beginning, settings.source, problem)
         writer.write(START + taken.reply.body + END)
         await asyncio.wait_for(writer.drain(), settings.idle_timeout.total_seconds())
         with contextlib.suppress(TimeoutError):
@@ -152,14 +174,11 @@ async def _discard(reader: asyncio.StreamReader) -> None:
         pass
 
 
-async def _frame(reader: asyncio.StreamReader) -> bytes | None:
-    """The next message; None at the end of the connection, and where something comes that is not framed."""
+async def _begins(reader: asyncio.StreamReader) -> bool | None:
+    """Whether a frame begins; None at the end of the connection."""
     while (first := await reader.read(1)) and first in (b"\r", b"\n"):
         pass
-    if first != START:
-        return None
-    framed = await reader.readuntil(END)
-    return framed.removesuffix(END)
+    return first == START if first else None
 
 
 def _tls(settings: MllpSettings) -> ssl.SSLContext | None:

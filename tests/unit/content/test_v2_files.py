@@ -44,7 +44,7 @@ def test_a_site_s_codes_win(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "told"),
     [
-        ('messages = ["RAS^O17"]', 'messages = ["RAS"]', "messages[0]: expected a type such as RAS^O17"),
+        ('messages = ["RAS^O17", ', 'messages = ["RAS O17", ', "messages[0]: expected a type such as RAS^O17"),
         ('"RXA-1", "RXA-2"]', '"RXA1"]', "identity[2]: expected a field such as RXA-5"),
         (', "RXA-1", "RXA-2"]', "]", "identity: expected at least one field of RXA"),
         ('action_when_absent = "add"', 'action_when_absent = "keep"', "action_when_absent: expected 'add'"),

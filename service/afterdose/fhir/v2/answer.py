@@ -24,15 +24,21 @@ _OLD_ERR = re.compile(r"2\.[0-4](?:\.|\Z)")
 _CONDITIONS = {
     "structure": ("100", "Segment sequence error"),
     "required": ("101", "Required field missing"),
+    "too-costly": ("104", "Value too long"),
+    "too-long": ("104", "Value too long"),
     "value": ("102", "Data type error"),
     "code-invalid": ("103", "Table value not found"),
     "duplicate": ("205", "Duplicate key identifier"),
     "lock-error": ("206", "Application record locked"),
 }
 _UNSUPPORTED = {
+    "BHS": ("200", "Unsupported message type"),
+    "FHS": ("200", "Unsupported message type"),
     "MSH-11": ("202", "Unsupported processing id"),
     "MSH-9": ("200", "Unsupported message type"),
 }
+_RRA = {"O17": ("RRA", "O18", "RRA_O18"), "O01": ("RRA", "O02")}
+"""The answers by the event of the message; O02 answers O01 before version 2.4."""
 _INTERNAL = ("207", "Application internal error")
 
 
@@ -102,7 +108,7 @@ def _written(
     told = [_echo(header, number, encoding) for number in (3, 4, 5, 6)]
     separator = encoding.component
     if type_ == "RRA":
-        kind = separator.join(("RRA", "O18", "RRA_O18"))
+        kind = separator.join(_RRA.get(event, _RRA["O17"]))
     else:
         kind = separator.join(("ACK", event, "ACK")) if event else "ACK"
     # the answer's own control id, the same whenever the same message is answered in the same way

@@ -34,6 +34,7 @@ _HEADER = re.compile(rb"MSH([^\w\s])([^\w\s\x00-\x20\x7f-\xff]{3,5})(?=\1)")
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _LINE_BREAKS = (".br", ".sp")
+_BATCHES = (b"FHS", b"BHS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ def parse(raw: bytes) -> Message:
     """Read one message. Raises BadInput whose paths are segment and field (``MSH-18``), never a value."""
     body = raw.removeprefix(b"\xef\xbb\xbf").strip(b"\x0b\x1c \t\r\n")
     head = _HEADER.match(body)
+    if body[:3] in _BATCHES:
+        raise BadInput(Problem("not-supported", body[:3].decode(), "is a batch: messages are taken one at a time"))
     if head is None or len(set(head[1] + head[2])) != len(head[1] + head[2]):
         raise BadInput(Problem("structure", "MSH-2", "the message does not begin with MSH and its encoding characters"))
     codec = _codec(body, head[1])

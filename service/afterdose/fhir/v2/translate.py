@@ -23,6 +23,7 @@ from afterdose.fhir.v2.mapping import Action, Alternatives, FieldRef, V2Mapping
 ID_PREFIX = "v2-"
 ER7 = "x-application/hl7-v2+er7"
 _ORIGINAL = "er7"
+_CONTINUED = ("ADD", "DSC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def is_translated(resource_id: str) -> bool:
 
 def translate(message: Message, mapping: V2Mapping, facility: Facility) -> tuple[Translation, ...]:
     """Every administration of a message, in its order. Raises BadInput with paths such as ``RXA[2]-3``."""
+    _check_whole(message)
     made = tuple(_translation(scene, message) for scene in _scenes(message, mapping, facility))
     if not made:
         raise BadInput(Problem("structure", "RXA", "there is no administration in this message"))
@@ -63,6 +65,16 @@ def translate(message: Message, mapping: V2Mapping, facility: Facility) -> tuple
             text = f"has the identity of {places[one.id]}: its number (RXA-2) has to count"
             raise BadInput(Problem("duplicate", f"{one.place}-2", text))
     return made
+
+
+def _check_whole(message: Message) -> None:
+    """A part of a message (HL7 v2.9 section 2.10.2) may say something else than the whole. Raises BadInput."""
+    if message.header.text(14) is not None:
+        raise BadInput(Problem("structure", "MSH-14", "continues another message: messages are taken whole"))
+    for segment in message.segments:
+        if segment.name in _CONTINUED:
+            text = "says that the message is continued: messages are taken whole"
+            raise BadInput(Problem("structure", segment.name, text))
 
 
 def _scenes(message: Message, mapping: V2Mapping, facility: Facility) -> Iterator[Scene]:
