@@ -38,6 +38,7 @@ def poller(
         interval=poll.interval,
         overlap=poll.overlap,
         look_back=poll.look_back,
+        identifier_system=content.canonicals.identifier_system,
     )
     owner = str(uuid4())
     if poll.cohort is None:

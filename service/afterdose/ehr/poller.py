@@ -6,6 +6,7 @@ never ours.
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from afterdose.ehr.answers import Resource
 from afterdose.ehr.client import EhrClient
@@ -16,8 +17,12 @@ PAGE = 100
 _PAGES = 20
 
 
-def news(client: EhrClient, type_: str, since: datetime) -> Iterator[list[Resource]]:
+def news(
+    client: EhrClient, type_: str, since: datetime, only: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[list[Resource]]:
     """What changed at ``since`` or later, in portions; the first to change come first, and some come twice.
+
+    ``only``: further search parameters.
 
     Each portion but the last is cut off after a number of pages, and the next one starts at its newest change. Where
     a server does not sort, or too much changed in one second for that, it is asked for all pages at once. Raises what
@@ -26,7 +31,7 @@ def news(client: EhrClient, type_: str, since: datetime) -> Iterator[list[Resour
     whole, since = False, since.replace(microsecond=0)
     while True:
         parameters = {"_lastUpdated": f"ge{format_instant(since)}", "_sort": "_lastUpdated", "_count": str(PAGE)}
-        found = client.search(type_, parameters, most_pages=None if whole else _PAGES)
+        found = client.search(type_, {**only, **parameters}, most_pages=None if whole else _PAGES)
         yield found
         if whole or len(found) < PAGE:
             return

@@ -1,5 +1,7 @@
 """What is taken at the door: administrations, and what tells of doses to come and of the people and visits around them.
 
+CarePlans and Tasks are taken as hints only: that one of ours may have changed. Nothing of them is kept.
+
 Structure only, as for administrations: that a resource can be kept, filed under its patient and understood at all.
 R4 and R5 codes are accepted (https://hl7.org/fhir/R4/medicationrequest.html, servicerequest.html, appointment.html,
 encounter.html, patient.html, and the same of R5); unknown members are accepted and ignored.
@@ -58,6 +60,14 @@ _SHAPES: Mapping[str, _Shape] = {
         },
         times=("start", "end"),
     ),
+    "CarePlan": _Shape(
+        codes={
+            "status": frozenset(
+                {"active", "completed", "draft", "ended", "entered-in-error", "on-hold", "revoked", "unknown"}
+            )
+        },
+        subject=True,
+    ),
     "Encounter": _Shape(
         codes={
             "status": frozenset(
@@ -109,9 +119,33 @@ _SHAPES: Mapping[str, _Shape] = {
         times=("occurrenceDateTime",),
         subject=True,
     ),
+    "Task": _Shape(
+        codes={
+            "status": frozenset(
+                {
+                    "accepted",
+                    "cancelled",
+                    "completed",
+                    "draft",
+                    "entered-in-error",
+                    "failed",
+                    "in-progress",
+                    "on-hold",
+                    "ready",
+                    "received",
+                    "rejected",
+                    "requested",
+                }
+            )
+        }
+    ),
 }
 TYPES = frozenset(_SHAPES) | {administration.TYPE}
 """The resource types that are taken."""
+OURS = frozenset({"CarePlan", "Task"})
+"""Types of which only our own are of interest: what is sent says that one may have changed, and no more."""
+NAMED = OURS | {"Appointment", "ServiceRequest", administration.TYPE}
+"""The types of which one that is only named by its id says something: a dose, or one of ours that may have changed."""
 LISTED = ", ".join(sorted(TYPES))
 """The same for people."""
 

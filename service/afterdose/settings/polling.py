@@ -12,11 +12,22 @@ from afterdose.core.errors import BadSettings
 from afterdose.settings.fields import Duration, Location, Words
 from afterdose.settings.keys import Strict
 
-_POLLED = ("Appointment", "Encounter", "MedicationAdministration", "MedicationRequest", "Patient", "ServiceRequest")
+_POLLED = (
+    "Appointment",
+    "CarePlan",
+    "Encounter",
+    "MedicationAdministration",
+    "MedicationRequest",
+    "Patient",
+    "ServiceRequest",
+    "Task",
+)
 _STRATEGIES = ("last-updated", "cohort")
 _ID = r"[A-Za-z0-9\-.]{1,64}"
 _REFERENCES = {"groups": ("Group",), "lists": ("List",), "visits_at": ("Location", "Practitioner")}
 _INTERVAL = {"last-updated": timedelta(minutes=5), "cohort": timedelta(minutes=15)}
+_DOSES = frozenset({"MedicationAdministration"})
+_TYPES = {"last-updated": _DOSES | {"CarePlan", "Task"}, "cohort": _DOSES}
 _OVERLAP = timedelta(minutes=15)
 
 
@@ -117,8 +128,13 @@ class PollSchema(Strict):
         },
     )
     types = Words(
-        load_default=frozenset({"MedicationAdministration"}),
-        metadata={"help": f"What is asked for, of {', '.join(_POLLED)}.", "example": ["MedicationAdministration"]},
+        load_default=None,
+        metadata={
+            "help": f"What is asked for, of {', '.join(_POLLED)}.\n"
+            "Of CarePlan and Task only what we have written is asked for (by identifier=SYSTEM|), so that what people\n"
+            "did to it is noticed soon. Leave them out where the server cannot be searched so, or patient by patient.",
+            "example": ["CarePlan", "MedicationAdministration", "Task"],
+        },
     )
     cohort = fields.Nested(
         CohortSchema,
@@ -138,9 +154,10 @@ def polling(
         return None
     if not readable:
         raise BadSettings(f"{key}: expected no polling of a source that is not readable")
-    if not entry["types"] or not entry["types"] <= set(_POLLED):
-        raise BadSettings(f"{key}.types: expected types out of {', '.join(_POLLED)}")
     strategy, by_cohort = entry["strategy"], entry["strategy"] == "cohort"
+    types = _TYPES[strategy] if entry["types"] is None else entry["types"]
+    if not types or not types <= set(_POLLED):
+        raise BadSettings(f"{key}.types: expected types out of {', '.join(_POLLED)}")
     if by_cohort and entry["overlap"] is not None:
         raise BadSettings(f'{key}.overlap: expected look_back alone with strategy = "cohort"')
     if not by_cohort and entry["cohort"] is not None:
@@ -149,7 +166,7 @@ def polling(
         interval=entry["interval"] or _INTERVAL[strategy],
         overlap=entry["overlap"] or _OVERLAP,
         look_back=entry["look_back"],
-        types=entry["types"],
+        types=types,
         cohort=_cohort(f"{key}.cohort", entry["cohort"], zoned, folder) if by_cohort else None,
     )
 

@@ -15,8 +15,17 @@ Form = Literal["criteria", "topic-r4", "topic-r5"]
 Content = Literal["id-only", "full-resource", "empty"]
 _FORMS: tuple[Form, ...] = ("criteria", "topic-r4", "topic-r5")
 _CONTENTS: tuple[Content, ...] = ("id-only", "full-resource", "empty")
-TYPES = ("Appointment", "Encounter", "MedicationAdministration", "MedicationRequest", "Patient", "ServiceRequest")
-"""What Subscriptions may tell of: what a plan depends on."""
+TYPES = (
+    "Appointment",
+    "CarePlan",
+    "Encounter",
+    "MedicationAdministration",
+    "MedicationRequest",
+    "Patient",
+    "ServiceRequest",
+    "Task",
+)
+"""What Subscriptions may tell of: what a plan depends on, and what people do to it."""
 _TYPE = "{type}"
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from afterdose.store.newcomers import Latest, NewFact, Resource, concerned_by, plan, resource_of
+from afterdose.store.newcomers import Latest, NewFact, Owned, Resource, concerned_by, plan, resource_of, unowned
 from afterdose.store.rows import AgendaEntry, Arrival, Receipt
 from afterdose.store.schema import instant_text
 
@@ -38,6 +38,13 @@ JOIN facts ON facts.seq = (
 """,
 )
 _NAMED = "SELECT DISTINCT target, patient FROM facts WHERE source = ? AND resource_type = ? AND resource_id = ?"
+_OWNERS = (
+    """
+SELECT ledger.target, resource_type, ehr_id, max(patient) FROM ledger
+WHERE ehr_id IS NOT NULL AND (ledger.target, resource_type, ehr_id) IN (VALUES """,
+    "(?, ?, ?)",
+    ") GROUP BY ledger.target, resource_type, ehr_id",
+)
 _INSERT = (
     """
 INSERT INTO facts (source, resource_type, resource_id, target, patient, interaction, via, version, last_updated,
@@ -74,7 +81,7 @@ def append_sqlite(
 
     ``spare``: an agenda key that stays as it is (the claim under which a worker stores what it read itself).
     """
-    decided = plan(arrivals, _latest_sqlite(connection, arrivals))
+    decided = plan(arrivals, _latest_sqlite(connection, arrivals), _owners_sqlite(connection, arrivals))
     if not decided.new:
         return decided.receipts(())
     moment = instant_text(now)
@@ -101,6 +108,14 @@ def _latest_sqlite(connection: sqlite3.Connection, arrivals: Iterable[Arrival]) 
         for source, type_, id_, *row in _execute(connection, _LATEST, resources).fetchall():
             resource = (source, type_, id_)
             found[resource] = _latest(resource, row, connection.execute(_NAMED, resource).fetchall())
+    return found
+
+
+def _owners_sqlite(connection: sqlite3.Connection, arrivals: Iterable[Arrival]) -> dict[Owned, str]:
+    found: dict[Owned, str] = {}
+    for wanted in _parts(list(unowned(arrivals))):
+        for target, type_, id_, patient in _execute(connection, _OWNERS, wanted).fetchall():
+            found[target, type_, id_] = patient
     return found
 
 
@@ -151,6 +166,7 @@ CROSS JOIN LATERAL (
   ORDER BY seq DESC LIMIT 1) AS newest
 """,
 )
+_PG_OWNERS = (_OWNERS[0], "(%s::text, %s::text, %s::text)", _OWNERS[2])
 _PG_INSERT = (_INSERT[0], _INSERT[1].replace("?", "%s").replace("%s)", "%b)"), "RETURNING seq")
 _PG_PUT = (_PUT[0], _PUT[1].replace("?", "%s"), _ON_CONFLICT.replace("%", "%%"))
 
@@ -172,7 +188,7 @@ def append_postgres(
     spare: tuple[str, str] | None = None,
 ) -> list[Receipt]:
     """Append to PostgreSQL inside the caller's transaction, which must hold :func:`lock_postgres`."""
-    decided = plan(arrivals, _latest_postgres(connection, arrivals))
+    decided = plan(arrivals, _latest_postgres(connection, arrivals), _owners_postgres(connection, arrivals))
     inserted = [
         _execute_postgres(connection, _PG_INSERT, rows)
         for rows in _parts([_row_postgres(fact, now) for fact in decided.new])
@@ -200,6 +216,14 @@ def _latest_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arr
         for source, type_, id_, *row, named in _execute_postgres(connection, _PG_LATEST, resources).fetchall():
             resource = (source, type_, id_)
             found[resource] = _latest(resource, row, named)
+    return found
+
+
+def _owners_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> dict[Owned, str]:
+    found: dict[Owned, str] = {}
+    for wanted in _parts(sorted(unowned(arrivals))):
+        for target, type_, id_, patient in _execute_postgres(connection, _PG_OWNERS, wanted).fetchall():
+            found[target, type_, id_] = patient
     return found
 
 

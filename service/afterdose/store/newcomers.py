@@ -1,14 +1,17 @@
 """Which arrivals are new facts, and who is due because of them. Pure; ``append`` asks the database and writes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.store.schema import patient_key
 
+Owned = tuple[str, str, str]
+"""Target, resource type and id of something that we may have written."""
 Resource = tuple[str, str, str]
 """Source, resource type and id: what the versions of one resource share."""
 
@@ -40,7 +43,10 @@ class NewFact:
 
 
 class Answer(NamedTuple):
-    """Where the fact of an arrival stands: among the plan's new facts (``place``), else it has its ``seq`` already."""
+    """Where the fact of an arrival stands: among the plan's new facts (``place``), else it has its ``seq`` already.
+
+    Neither (0) where it was passed over.
+    """
 
     place: int | None
     seq: int
@@ -60,12 +66,24 @@ class Plan:
         return [Receipt(seq if place is None else seqs[place], duplicate) for place, seq, duplicate in self.answers]
 
 
-def plan(arrivals: Iterable[Arrival], latest: Mapping[Resource, Latest]) -> Plan:
+def unowned(arrivals: Iterable[Arrival]) -> set[Owned]:
+    """What is named without a patient and may be ours, so that the ledger knows whose it is."""
+    return {
+        (one.target, one.resource_type, one.resource_id)
+        for one in arrivals
+        if one.patient is None and one.interaction != "upsert" and one.resource_type != ADMINISTRATION
+    }
+
+
+def plan(
+    arrivals: Iterable[Arrival], latest: Mapping[Resource, Latest], owners: Mapping[Owned, str] = MappingProxyType({})
+) -> Plan:
     """Decide which arrivals are new facts. An arrival repeats only the latest fact of its id: A, B, A is three.
 
     A re-read is authoritative, so it is stored once even where it equals what was pushed. A hint never repeats another:
     the resource may have changed since, and may be being read right now. Everyone whom any version
-    of a new fact's resource named is due.
+    of a new fact's resource named is due. ``owners``: the patients of what is ours; a hint of anything else but a dose
+    is passed over.
     """
     known = dict(latest)
     new: list[NewFact] = []
@@ -75,6 +93,12 @@ def plan(arrivals: Iterable[Arrival], latest: Mapping[Resource, Latest]) -> Plan
         resource = resource_of(arrival)
         content_hash = sha256(arrival.raw).hexdigest()
         before = known.get(resource)
+        owner = owners.get((arrival.target, arrival.resource_type, arrival.resource_id))
+        if arrival.patient is None and owner is not None:
+            arrival = replace(arrival, patient=owner)
+        if arrival.interaction == "hint" and arrival.resource_type != ADMINISTRATION and owner is None:
+            answers.append(Answer(None, 0, duplicate=True))
+            continue
         if before is not None and _repeats(arrival, content_hash, before):
             answers.append(Answer(before.place, before.seq, duplicate=True))
             continue

@@ -62,7 +62,10 @@ class Fact(Arrival):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The durable answer to an arrival: the fact that holds it. ``duplicate``: it was the latest fact already."""
+    """The durable answer to an arrival: the fact that holds it. ``duplicate``: it was the latest fact already.
+
+    With ``seq`` 0 it was passed over: a hint of something that is not ours.
+    """
 
     seq: int
     duplicate: bool

@@ -150,6 +150,7 @@ ledger = sa.Table(
     sa.Column("sent_at", Instant),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("updated_at", Instant, nullable=False),
+    sa.Index("ix_ledger_ehr_id", "target", "resource_type", "ehr_id"),
 )
 
 outcomes = sa.Table(

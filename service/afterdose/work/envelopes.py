@@ -50,7 +50,7 @@ def _opened(envelope: Envelope, origin: Origin) -> Reception:
     return Reception(
         None,
         tuple(one.entry for one in taken),
-        hints=tuple({hint.resource_id: hint for hint in _hints(taken)}.values()),
+        hints=tuple({(hint.resource_type, hint.resource_id): hint for hint in _hints(taken)}.values()),
         unnamed=any(one.ask for one in taken),
         enveloped=True,
         validation=envelope.validation,
@@ -77,17 +77,21 @@ def _taken(part: Event | Unread, origin: Origin) -> _Taken:
     except BadInput as bad:
         entry = Entry(problems=bad.problems, refused=part.raw)
         readable = part.type == administration.TYPE and origin.readable
-        return _Taken(entry, hint_of(origin, part.id, "push") if readable else None)
+        return _Taken(entry, hint_of(origin, part.type, part.id, "push") if readable else None)
 
 
 def _named(event: Event, id_: str, origin: Origin) -> _Taken:
+    """A dose is read by its id, and so is what is ours; of other types something is found only by a poll."""
+    if event.type in accepted.OURS:
+        return _Taken(Entry(), hint_of(origin, event.type, id_, "push"))
     if event.type != administration.TYPE:
+        ours = hint_of(origin, event.type, id_, "push") if event.type in accepted.NAMED else None
         if event.type in origin.polled_types:
-            return _Taken(Entry(), ask=True)
+            return _Taken(Entry(), ours, ask=True)
         text = f"names a {event.type}, of which this source is not asked what changed: poll.types does not hold it"
-        return _Taken(Entry(problems=(Problem("not-supported", event.path, text),)))
+        return _Taken(Entry(problems=(Problem("not-supported", event.path, text),)), ours)
     if origin.readable:
-        return _Taken(Entry(), hint_of(origin, id_, "push"))
+        return _Taken(Entry(), hint_of(origin, event.type, id_, "push"))
     text = "names a dose, and this source cannot be read: full resources are needed"
     return _refused(event, Problem("not-supported", event.path, text))
 

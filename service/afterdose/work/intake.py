@@ -2,8 +2,9 @@
 
 Nothing here knows HTTP, the database or the clock, so whatever brings doses (a push, a poll, an interface engine) goes
 through the same door. The accepted shapes: one resource of the types that ``fhir.accepted`` names (doses, orders,
-visits, encounters, people), or a Bundle of any type that carries some (search results of a HAPI subscription,
-topic-based notifications of R4, R4B and R5, messages). A notification may name a dose without carrying it.
+visits, encounters, people, and as hints what we write), or a Bundle of any type that carries some (search results of a
+HAPI subscription, topic-based notifications of R4, R4B and R5, messages). A notification may name a dose, or what we
+have written, without carrying it; the store knows what is ours and passes over the rest.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -99,8 +100,8 @@ def _bundle(bundle: Mapping[str, object], origin: Origin, via: Via) -> Reception
             entries.append(_entry(entry, path, origin, via))
             continue
         if not entries[-1].refused:
-            named |= {name: None for name in about if name is not None and name[0] == administration.TYPE}
-    hints = tuple(hint_of(origin, id_, via) for type_, id_ in named if (type_, id_) not in carried)
+            named |= {name: None for name in about if name is not None and name[0] in accepted.NAMED}
+    hints = tuple(hint_of(origin, *name, via) for name in named if name not in carried)
     refused = [entry for entry in entries if entry.refused]
     taken = bool(hints) or any(entry.arrival for entry in entries)
     if refused and not taken and not any(cover is not None and cover.is_queued for cover in covers):
@@ -157,8 +158,8 @@ def _told(
             "not-supported", path, "names a dose, and this source cannot be read: full resources are needed"
         )
         return Entry(problems=(problem,), refused=strict_json.dumps(entry))
-    if any(name is None or name[0] != administration.TYPE for name in missing):
-        text = f"names what has to come as a full resource; only {administration.TYPE} is read by its id"
+    if any(name is None or name[0] not in accepted.NAMED for name in missing):
+        text = f"names what has to come as a full resource; by id are taken {', '.join(sorted(accepted.NAMED))}"
         return Entry(problems=(Problem("not-supported", path, text),))
     return Entry()
 

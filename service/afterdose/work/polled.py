@@ -38,6 +38,8 @@ class Polled:
     interval: timedelta
     overlap: timedelta
     look_back: timedelta
+    identifier_system: str
+    """By which what we have written is told from what others have."""
 
 
 class Finds:
@@ -103,7 +105,7 @@ class Finds:
         latest = self._store.facts.latest(arrival.source, arrival.resource_id, arrival.resource_type)
         return (
             latest is not None
-            and latest.interaction == "upsert"
+            and latest.interaction == arrival.interaction != "delete"
             and latest.version is not None
             and (latest.version, latest.last_updated) == (arrival.version, arrival.last_updated)
         )

@@ -43,8 +43,8 @@ class Entry:
 class Reception:
     """All that one body held; ``bundle_type`` is None where a resource came alone.
 
-    ``hints``: of the doses that were named and not carried. ``unnamed``: something happened that only a poll can find.
-    ``notifications``: the cover sheets of a topic-based notification. ``enveloped``: it came in no FHIR at all;
+    ``hints``: of the doses, and of what we may have written, that were named and not carried. ``unnamed``: something
+    happened that only a poll can find. ``notifications``: the cover sheets of a topic-based notification. ``enveloped``: it came in no FHIR at all;
     ``validation``: the code that such a sender wants to have back.
     """
 
@@ -63,7 +63,10 @@ class Reception:
 
 
 def deletion(origin: Origin, resource_type: str, resource_id: str, *, via: Via = "push") -> Arrival:
-    """The arrival that says that a resource was deleted. Raises BadInput where that can be no id."""
+    """The arrival that says that a resource was deleted, a hint where only our own are of interest.
+
+    Raises BadInput where that can be no id.
+    """
     if not references.is_id(resource_id):
         raise BadInput(Problem("value", f"{resource_type}.id", "is not 1 to 64 letters, digits, '-' and '.'"))
     return Arrival(
@@ -72,36 +75,39 @@ def deletion(origin: Origin, resource_type: str, resource_id: str, *, via: Via =
         resource_id=resource_id,
         target=origin.target,
         patient=references.patient_id(f"{resource_type}/{resource_id}", base_url=origin.base_url),
-        interaction="delete",
+        interaction="hint" if resource_type in accepted.OURS else "delete",
         via=via,
     )
 
 
 def arrival_of(resource: object, raw: bytes, origin: Origin, via: Via) -> Arrival:
-    """A resource as it is to be stored. Raises BadInput where it cannot be."""
+    """A resource as it is to be stored, a hint where only our own are of interest. Raises BadInput where it cannot be."""
     problems = accepted.problems(resource)
     if problems or not isinstance(resource, dict):
         raise BadInput(*problems)
     envelope, type_ = administration.envelope(resource), str(resource["resourceType"])
     if envelope.id is None:
         raise BadInput(Problem("required", f"{type_}.id", "is missing, so its versions could not be told"))
+    ours = type_ in accepted.OURS
     return Arrival(
         source=origin.source,
         resource_type=type_,
         resource_id=envelope.id,
         target=origin.target,
-        patient=accepted.patient_of(resource, base_url=origin.base_url),
+        patient=None if ours else accepted.patient_of(resource, base_url=origin.base_url),
+        interaction="hint" if ours else "upsert",
         via=via,
         version=envelope.version,
         last_updated=envelope.last_updated,
-        raw=raw,
+        raw=b"" if ours else raw,
     )
 
 
-def hint_of(origin: Origin, resource_id: str, via: Via) -> Arrival:
-    """The arrival that says that something became of a dose, and not what."""
+def hint_of(origin: Origin, resource_type: str, resource_id: str, via: Via) -> Arrival:
+    """The arrival that says that something became of a dose, or of what we may have written, and not what."""
     return Arrival(
         source=origin.source,
+        resource_type=resource_type,
         resource_id=resource_id,
         target=origin.target,
         patient=None,

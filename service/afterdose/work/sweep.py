@@ -6,6 +6,8 @@ from datetime import datetime
 
 from afterdose.core.errors import EhrError, StoreError
 from afterdose.ehr import poller
+from afterdose.ehr.wire import token
+from afterdose.fhir import accepted
 from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.fhir.administration import envelope
 from afterdose.logs import get_logger
@@ -79,8 +81,10 @@ class Sweeper:
         """
         began = self._clock()
         reached = sweep.watermark or began - self._polled.look_back
-        for found in poller.news(self._polled.client, sweep.resource_type, reached - self._polled.overlap):
-            self._finds.take(found, sweep.resource_type, refused_before=sweep.watermark)
+        since, type_ = reached - self._polled.overlap, sweep.resource_type
+        only = {"identifier": token(self._polled.identifier_system, "")} if type_ in accepted.OURS else {}
+        for found in poller.news(self._polled.client, type_, since, only):
+            self._finds.take(found, type_, refused_before=sweep.watermark)
             changed = [moment for one in found if (moment := envelope(one).last_updated) is not None]
             reached = max([reached, *(moment for moment in changed if moment <= began)])
             if self._stop.is_set() or not self._store.sweeps.keep(sweep, reached, lease=self._polled.interval):

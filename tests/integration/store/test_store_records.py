@@ -14,7 +14,7 @@ from afterdose.core.errors import LeaseLost, Problem
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.store.engine import Database
 from afterdose.store.quarantine import Quarantine
-from afterdose.store.rows import AuditEntry, Claim, LedgerRow, OutcomeRow, Reading
+from afterdose.store.rows import Arrival, AuditEntry, Claim, LedgerRow, OutcomeRow, Reading
 from afterdose.store.store import Store
 
 DOSE = DoseKey("ehr", "dose-1")
@@ -53,6 +53,31 @@ def test_a_ledger_row_comes_back_as_it_was_recorded(store: Store, clock, claimed
     store.ledger.record(claimed, [full])
     assert store.ledger.load("main", "ann") == [replace(full, updated_at=clock.now)]
     assert store.ledger.load("main", "bob") == []
+
+
+def test_a_hint_of_something_is_its_patients_where_the_ledger_knows_it_and_else_nobodys(
+    store: Store, claimed: Claim
+) -> None:
+    store.ledger.record(claimed, [replace(APPOINTMENT, ehr_id="visit-1")])
+    named = {"source": "ehr", "resource_type": "Appointment", "target": "main", "patient": None}
+    hints = [Arrival(resource_id=id_, interaction="hint", **named) for id_ in ("visit-1", "visit-2", "visit-1")]
+    before = store.agenda.find("main", "ann").seq
+
+    first, passed_over, again = store.committer.submit(hints)
+
+    assert (passed_over.seq, passed_over.duplicate) == (0, True)
+    assert 0 < first.seq < again.seq
+    kept = store.facts.versions("ehr", "visit-1", "Appointment")
+    assert [(fact.patient, fact.interaction, fact.raw) for fact in kept] == [("ann", "hint", b"")] * 2
+    assert store.agenda.find("main", "ann").seq > before
+    assert store.facts.versions("ehr", "visit-2", "Appointment") == []
+
+
+def test_a_deletion_of_something_of_ours_is_its_patients(store: Store, claimed: Claim) -> None:
+    store.ledger.record(claimed, [replace(APPOINTMENT, ehr_id="visit-1")])
+    named = {"source": "ehr", "resource_type": "Appointment", "target": "main", "patient": None}
+    store.committer.submit([Arrival(resource_id="visit-1", interaction="delete", **named)])
+    assert [fact.resource_id for fact in store.facts.others("main", "ann")] == ["visit-1"]
 
 
 def test_recording_again_replaces_the_row_of_the_same_artifact(store: Store, claimed: Claim) -> None:

@@ -115,6 +115,7 @@ def upgrade() -> None:
         sa.Column("updated_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("target", "patient", "kind", "subject", "generation", name="pk_ledger"),
     )
+    op.create_index("ix_ledger_ehr_id", "ledger", ["target", "resource_type", "ehr_id"])
     op.create_table(
         "outcomes",
         sa.Column("target", sa.Text(), nullable=False),
