@@ -44,8 +44,8 @@ class Reception:
     """All that one body held; ``bundle_type`` is None where a resource came alone.
 
     ``hints``: of the doses, and of what we may have written, that were named and not carried. ``unnamed``: something
-    happened that only a poll can find. ``notifications``: the cover sheets of a topic-based notification. ``enveloped``: it came in no FHIR at all;
-    ``validation``: the code that such a sender wants to have back.
+    happened that only a poll can find. ``notifications``: the cover sheets of a topic-based notification.
+    ``enveloped``: it came in no FHIR at all; ``validation``: the code that such a sender wants to have back.
     """
 
     bundle_type: str | None
@@ -81,7 +81,7 @@ def deletion(origin: Origin, resource_type: str, resource_id: str, *, via: Via =
 
 
 def arrival_of(resource: object, raw: bytes, origin: Origin, via: Via) -> Arrival:
-    """A resource as it is to be stored, a hint where only our own are of interest. Raises BadInput where it cannot be."""
+    """A resource as it is to be stored, or a hint of one of ours. Raises BadInput where it cannot be."""
     problems = accepted.problems(resource)
     if problems or not isinstance(resource, dict):
         raise BadInput(*problems)
