@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from afterdose import logs
 from afterdose.connections import connect, published_keys, sender_keys
+from afterdose.content.codes import read_local_codes
 from afterdose.content.content import Content, load_content
 from afterdose.content.ehrs import read_ehr
 from afterdose.content.v2 import read_v2
@@ -270,6 +271,7 @@ class Workshop:
             base_url=source.base_url,
             zone=source.zone,
             client=connection.client if connection else None,
+            local_codes=read_local_codes(source.code_maps, self.settings.site_overlay),
         )
 
     def _target(self, target: TargetSettings) -> Target:

@@ -12,6 +12,7 @@ import click
 from afterdose import logs
 from afterdose.bootstrap import utc_now
 from afterdose.connections import Connection, Connections, connect, sender_keys
+from afterdose.content.codes import read_local_codes
 from afterdose.content.content import Content, load_content
 from afterdose.core.errors import BadSettings, EhrError
 from afterdose.ehr.capabilities import Capabilities
@@ -81,7 +82,7 @@ def check(config: Path | None, only: str | None, as_json: bool) -> None:
     finally:
         connections.close()
     senders = [one for one in _senders(settings) if only is None or settings.sources[one.name].target == only]
-    warnings = list(_overdue(content))
+    warnings = [*_overdue(content), *_unknown_codes(settings, content)]
     if as_json:
         told = {
             "servers": [asdict(server) for server in servers],
@@ -190,6 +191,15 @@ def _overdue(content: Content) -> Iterator[str]:
     for protocol in content.protocols.values():
         if protocol.review_by <= today:
             yield f"the protocol {protocol.id} was due for review on {protocol.review_by.isoformat()}"
+
+
+def _unknown_codes(settings: Settings, content: Content) -> Iterator[str]:
+    for name, source in settings.sources.items():
+        local = read_local_codes(source.code_maps, settings.site_overlay)
+        for (_, code), meanings in local.items():
+            for one in meanings:
+                if not content.codes.knows(one):
+                    yield f"sources.{name}.code_maps: of {one.code} ({one.system}), for {code}, nothing is known"
 
 
 def _lines(server: _Server) -> Iterator[str]:

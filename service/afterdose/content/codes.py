@@ -5,7 +5,7 @@ Only what stands here is understood of these resources: enumerated concepts, beg
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -196,6 +196,7 @@ class ConceptRow:
     target_system: str
     target: str
     display: str | None
+    equivalence: str | None
 
 
 def concept_rows(name: str, overlay: Path | None) -> Iterator[ConceptRow]:
@@ -210,7 +211,32 @@ def concept_rows(name: str, overlay: Path | None) -> Iterator[ConceptRow]:
                 group.get("target", ""),
                 element["target"][0]["code"],
                 element["target"][0].get("display"),
+                element["target"][0].get("equivalence"),
             )
+
+
+def read_local_codes(names: Iterable[str], overlay: Path | None) -> dict[tuple[str, str], tuple[Coding, ...]]:
+    """What a source's own codes mean, by the ConceptMaps that it names: ``north`` is ConceptMap-north.json.
+
+    Raises BadContent where a file is wrong, or where a target is not as wide as its code: that would be a guess.
+    """
+    found: dict[tuple[str, str], tuple[Coding, ...]] = {}
+    for name in sorted(names):
+        for row in concept_rows(f"ConceptMap-{name}", overlay):
+            if not row.target_system:
+                raise BadContent(f"{row.at}: expected a group with a target, the system of the codes that are meant")
+            if row.equivalence not in _MEANS_AS_MUCH:
+                raise BadContent(
+                    f"{row.at}.target: expected an equivalence of {', '.join(sorted(filter(None, _MEANS_AS_MUCH)))}"
+                )
+            key = (row.system, row.code if row.system else row.code.casefold())
+            meaning = Coding(system=row.target_system, code=row.target, display=row.display)
+            found[key] = (*found.get(key, ()), meaning)
+    return found
+
+
+# http://hl7.org/fhir/R4/valueset-concept-map-equivalence.html: the target means the same, or something wider.
+_MEANS_AS_MUCH = frozenset({None, "equal", "equivalent", "subsumes", "wider"})
 
 
 def _mapped(name: str, overlay: Path | None, meanings: Mapping[str, T]) -> dict[tuple[str, str], T]:

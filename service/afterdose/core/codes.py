@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from afterdose.core.artifact import ArtifactKind
 from afterdose.core.dose import Coding, Family, Phase, ProductKind, Route
@@ -110,3 +110,10 @@ class Codes:
     """The ways of working that the site offers by stated preference, or puts first."""
     diluent_terms: tuple[re.Pattern[str], ...] = ()
     """Words for what a drug is dissolved in: such an ingredient makes no combination product."""
+
+    def knows(self, coding: Coding) -> bool:
+        """Whether anything is known of a code; where a site leads a code of its own to another one, that was a slip."""
+        key = (coding.system, coding.code)
+        values = (getattr(self, one.name) for one in fields(self))
+        sets = (one for one in values if isinstance(one, CodeSet))
+        return key in self.products or key in self.routes or any(one.holds(coding) for one in sets)

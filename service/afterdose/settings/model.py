@@ -151,6 +151,8 @@ class SourceSettings:
     say how, where that is not the way to the target; ``zone`` is the zone of times that come without one; ``clinic``
     applies where the location of a dose names none.
 
+    ``code_maps`` say what its own codes mean.
+
     A request shows one of the ``secrets``, a token that ``bearer`` takes, and is signed with one of the ``signatures``:
     whatever of these there is.
 
@@ -178,6 +180,7 @@ class SourceSettings:
     secrets: tuple[SenderSecret, ...]
     bearer: BearerSettings | None
     signatures: tuple[SigningKey, ...]
+    code_maps: frozenset[str]
     patient_identifier_system: str | None
     ignored_messages: frozenset[str]
     poll: PollSettings | None

@@ -77,6 +77,14 @@ class SourceSchema(Strict):
         },
     )
     clinic = text("The clinic file for its doses, where their location names none.", load_default=None)
+    code_maps = Words(
+        load_default=frozenset(),
+        metadata={
+            "help": "ConceptMaps of mappings/codes/ (in the site overlay) that say what its own codes mean, for this\n"
+            'source alone: "north" stands for ConceptMap-north.json.',
+            "example": [],
+        },
+    )
     patient_identifier_system = text(
         "The identifier system, in the EHR, of the patients' numbers that its HL7 v2 messages give.",
         load_default=None,

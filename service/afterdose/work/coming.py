@@ -84,7 +84,7 @@ def _deleted(related: Related, versions: Versions) -> dict[str, Resource]:
     for type_, id_ in related.deleted(*_ANNOUNCING):
         whole = [fact for fact in versions(related.source.name, id_, type_) if fact.interaction == "upsert"]
         if whole:
-            gone[f"{type_}/{id_}"] = {**parsed(whole[-1].raw), "status": "entered-in-error"}
+            gone[f"{type_}/{id_}"] = {**related.source.read(whole[-1].raw), "status": "entered-in-error"}
     return gone
 
 

@@ -29,7 +29,7 @@ from afterdose.work import on_file
 from afterdose.work.coming import coming
 from afterdose.work.on_file import OnFile
 from afterdose.work.patients import Patients, finding, is_finding, is_nobody, with_patient
-from afterdose.work.related import Related, Resource, Source, parsed
+from afterdose.work.related import Related, Resource, Source
 from afterdose.work.surroundings import Surroundings
 
 
@@ -47,19 +47,20 @@ class Gathered:
 class _Case:
     """The patient in hand, what keeps the lease, and what has been parsed already.
 
-    ``parsed`` is by content hash: versions often differ in nothing. ``related`` is by source.
+    ``parsed`` is by source and content hash: versions often differ in nothing. ``related`` is by source.
     """
 
     claim: Claim
     hold: Callable[[], None]
     related: Mapping[str, Related]
-    parsed: dict[str, Resource] = field(default_factory=dict)
+    parsed: dict[tuple[str, str], Resource] = field(default_factory=dict)
 
     def resource(self, fact: Fact) -> Resource:
         """What a fact holds."""
-        if fact.content_hash not in self.parsed:
-            self.parsed[fact.content_hash] = parsed(fact.raw)
-        return self.parsed[fact.content_hash]
+        place = (fact.source, fact.content_hash)
+        if place not in self.parsed:
+            self.parsed[place] = self.related[fact.source].source.read(fact.raw)
+        return self.parsed[place]
 
 
 class Gatherer:

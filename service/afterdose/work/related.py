@@ -6,7 +6,7 @@ that cannot be read leaves what was pushed. Everything is bounded, so that a dos
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ from afterdose.ehr.wire import Interaction
 from afterdose.fhir import strict_json
 from afterdose.fhir.administration import envelope
 from afterdose.fhir.elements import member, members, reference
+from afterdose.fhir.local_codes import LocalCodes, with_meanings
 from afterdose.fhir.offline import Entry, Pool
 from afterdose.fhir.references import local_id, patient_id
 from afterdose.store.rows import Claim, Fact, Reading
@@ -44,6 +45,12 @@ class Source:
     base_url: str
     zone: ZoneInfo | None
     client: EhrClient | None
+    local_codes: LocalCodes = field(default_factory=dict)
+
+    def read(self, raw: bytes) -> Resource:
+        """A resource of this source, with what its own codes mean."""
+        resource = parsed(raw)
+        return with_meanings(resource, self.local_codes) if self.local_codes else resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +202,7 @@ class Related:
         fact, read = self._facts.get((type_, id_)), self._reading(type_, id_)
         if fact is None:
             return read
-        resource = parsed(fact.raw) if fact.interaction == "upsert" else None
+        resource = self.source.read(fact.raw) if fact.interaction == "upsert" else None
         pushed = _Known(resource, fact.received_at, fact.last_updated or fact.received_at)
         if read is None:
             return pushed
@@ -211,7 +218,7 @@ class Related:
         if self.source.client is None:
             return None
         reading = self._read.get((type_, id_)) or self._store.readings.find(self.source.name, type_, id_)
-        return _of_reading(reading) if reading is not None else None
+        return _of_reading(reading, self.source) if reading is not None else None
 
     def _keep(self, place: tuple[str, str], resource: Resource | None) -> _Known:
         type_, id_ = place
@@ -223,7 +230,7 @@ class Related:
             raw=strict_json.dumps(resource) if resource is not None else b"",
         )
         self._read[place] = reading
-        return _of_reading(reading)
+        return _of_reading(reading, self.source)
 
     def _permits(self, client: EhrClient, type_: str, interaction: Interaction) -> bool:
         if type_ in _ASKED_WITHOUT_A_PROMISE:
@@ -238,8 +245,8 @@ class Related:
         return patient_id(subject, base_url=self.source.base_url) == patient
 
 
-def _of_reading(reading: Reading) -> _Known:
-    resource = parsed(reading.raw) if reading.raw else None
+def _of_reading(reading: Reading, source: Source) -> _Known:
+    resource = source.read(reading.raw) if reading.raw else None
     said = envelope(resource).last_updated if resource is not None else None
     return _Known(resource, reading.read_at, said or reading.read_at)
 
