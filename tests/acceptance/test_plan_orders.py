@@ -71,8 +71,15 @@ def test_an_order_without_a_dose_gives_a_plan_and_a_preparation_visit(tmp_path: 
 
 
 def test_a_planned_dose_without_a_window_gives_a_task_before_its_day(tmp_path: Path) -> None:
-    document = planned("--as-of-dose", a_file(tmp_path, an_order("2026-01-16 10:00", "2026-01-19 10:00")))
+    file = a_file(tmp_path, an_order("2026-01-16 10:00", "2026-01-19 10:00"))
+    document = planned("--as-of-dose", file)
     (task,) = of_type(document, "Task")
+    (plan,) = of_type(document, "CarePlan")
+    told = "Dose planned for Fri 16 Jan 2026 10:00 EST: No time for a session after a planned dose"
+    assert told in plan["text"]["div"]
+    text = run("plan", "--as-of-dose", file).stdout
+    assert told in text
+    assert "Book preparation session 1 between" in text
     assert task["focus"] == {"reference": "MedicationRequest/order"}
     assert task["restriction"] == {"period": {"end": "2026-01-16T15:00:00Z"}}
     assert task["code"]["coding"][0]["code"] == "plan-ahead"

@@ -18,7 +18,7 @@ from afterdose.core.clinic import Clinic
 from afterdose.core.errors import BadInput
 from afterdose.core.reasons import Outcome
 from afterdose.fhir.encode import Letterhead
-from afterdose.fhir.narrative import Wording, session_line, window_line
+from afterdose.fhir.narrative import Wording, preparation_line, session_line, warning_line, window_line
 from afterdose.fhir.offline import Entry, Pool, read
 from afterdose.fhir.times import format_local, parse_instant
 from afterdose.work.drawing import drawing
@@ -182,6 +182,11 @@ def _show(previews: Sequence[Preview], words: Wording) -> None:
                 f"Patient {one.patient}: {_counted(len(one.care.plans), 'care plan')}, "
                 f"{_counted(len(visits), 'appointment')}, {_counted(len(one.care.tasks), 'task')}."
             )
+        for line in [
+            *(preparation_line(visit, words) for visit in one.care.preparations),
+            *(warning_line(asked, words) for plan in one.care.plans for asked in plan.warnings),
+        ]:
+            console.print(f"  {line}")
     console.print(f"Times are those of {words.clinic.title} ({words.clinic.zone.key}). Nothing was written.")
 
 

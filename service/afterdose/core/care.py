@@ -242,6 +242,8 @@ class DesiredPlan:
     replaces: ArtifactKey | None = None
     goal: ArtifactKey | None = None
     activities: tuple[DesiredActivity, ...] = ()
+    warnings: tuple[DesiredTask, ...] = ()
+    """What a coordinator is asked about the course beside its doses: planned doses, weeks without a session."""
     therapist_present: bool | None = None
     """Whether a therapist accompanied the latest dose; None where nobody said."""
     conditions: tuple[DoseKey, ...] = ()

@@ -13,7 +13,7 @@ from datetime import datetime
 from afterdose.core.activities import activities, goals, look_for_activation
 from afterdose.core.alarms import alarms, look_for_stuck
 from afterdose.core.artifacts import appointments, plans, quiet_from, reviews
-from afterdose.core.care import ArtifactKind, Care, DesiredActivity, DesiredPlan, DoseVerdict, Snapshot
+from afterdose.core.care import ArtifactKind, Care, DesiredActivity, DesiredPlan, DesiredTask, DoseVerdict, Snapshot
 from afterdose.core.cases import rules_at
 from afterdose.core.desk import Desk
 from afterdose.core.looks import next_look
@@ -38,15 +38,15 @@ def decide(snapshot: Snapshot, now: datetime) -> Care:
     looks += [quiet_from_orders(course, desk) for course in judged.announced]
     looks += [look_for_stuck(verdict, desk) for verdict in judged.verdicts]
     looks += [look_for_activation(plan, desk, now) for plan in course_plans]
-    besides = activities(desk, course_plans)
+    besides, asked = activities(desk, course_plans), alarms(desk, now)
     return Care(
         verdicts=judged.verdicts,
-        plans=tuple(_whole(plan, besides, desk) for plan in course_plans),
+        plans=tuple(_whole(plan, besides, asked, desk) for plan in course_plans),
         goals=tuple(goals(desk, course_plans)),
         activities=tuple(besides),
         appointments=tuple(wanted),
         preparations=tuple(before),
-        tasks=(*tasks(desk), *alarms(desk, now)),
+        tasks=(*tasks(desk), *asked),
         reviews=tuple(reviews(desk)),
         memberships=judged.memberships,
         wake_up=min((look for look in looks if look is not None and look > now), default=None),
@@ -60,14 +60,20 @@ def _with_look(verdict: DoseVerdict, snapshot: Snapshot, now: datetime) -> DoseV
     return replace(verdict, wake_up=next_look(verdict, rules, now))
 
 
-def _whole(plan: DesiredPlan, besides: Sequence[DesiredActivity], desk: Desk) -> DesiredPlan:
-    """The plan with its goal and with the activities that it names. A plan that ends keeps the goal that it had."""
+def _whole(
+    plan: DesiredPlan, besides: Sequence[DesiredActivity], asked: Sequence[DesiredTask], desk: Desk
+) -> DesiredPlan:
+    """The plan with its goal, the activities that it names, and what is asked about its course.
+
+    A plan that ends keeps the goal that it had.
+    """
     mine = tuple(one for one in besides if one.course == plan.key and not one.cancelled)
     course, open_ = plan.key.subject, plan.status in OPEN_PLANS
     had = None if open_ else desk.standings.latest(ArtifactKind.GOAL, course)
     goal = had.key if had is not None else desk.standings.key(ArtifactKind.GOAL, course)
     on_file = (desk.snapshot.crisis_plans or ()) if open_ else ()
-    return replace(plan, goal=goal, activities=mine, crisis_plans=on_file)
+    warnings = tuple(one for one in asked if open_ and one.course == plan.key and not one.cancelled)
+    return replace(plan, goal=goal, activities=mine, crisis_plans=on_file, warnings=warnings)
 
 
 def _ends(plan: DesiredPlan, verdicts: tuple[DoseVerdict, ...], snapshot: Snapshot) -> datetime | None:

@@ -15,6 +15,7 @@ from afterdose.core.care import (
     DesiredActivity,
     DesiredPlan,
     DesiredPreparation,
+    DesiredTask,
     DoseVerdict,
     PlanStatus,
     Repetition,
@@ -29,6 +30,9 @@ from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.fhir.times import format_local
 from afterdose.fhir.words import PHASES, Passage, PlanWords
+
+_TO_THE_CLOSE = frozenset({SessionClass.IN_WINDOW, SessionClass.EDGE, SessionClass.EARLY_EDGE})
+"""Where a session may start as long as the window is open, though it end later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +66,24 @@ def session_line(verdict: DoseVerdict, words: Wording) -> str:
         return "Waiting: the dose is not complete yet."
     if session.state is SessionState.UNMET or session.period_start is None or session.period_end is None:
         return "No session possible: " + _reasons(session, words)
-    when = _span(session.period_start, session.period_end, zone, "and")
-    line = f"Book a session that starts between {when}"
+    if verdict.window is not None and verdict.window.cut_by is None and session.session_class in _TO_THE_CLOSE:
+        line = f"Book a session that starts between {_span(session.period_start, session.period_end, zone, 'and')}"
+    else:  # what limits it limits its end
+        begins, over = (format_local(one, zone) for one in (session.period_start, session.period_end))
+        line = f"Book a session from {begins} on that is over by {over}"
     if session.start is not None:
         line += f"; suggested {format_local(session.start, zone)}"
-    return line + "." + _label(session) + _lateness(verdict)
+    return line + _label(session) + "." + _lateness(verdict)
+
+
+def warning_line(one: DesiredTask, words: Wording) -> str:
+    """One sentence on what a coordinator is asked beside the doses that were given."""
+    zone = words.clinic.zone
+    if one.planned is not None:
+        about = f"Dose planned for {format_local(one.planned.at, zone)}: "
+    else:
+        about = f"Treatment week until {format_local(one.due, zone)}: " if one.due is not None else ""
+    return about + "; ".join(words.reason_text(reason) for reason in one.reasons) + "."
 
 
 def preparation_line(one: DesiredPreparation, words: Wording) -> str:
@@ -173,8 +190,10 @@ def plan_narrative(plan: DesiredPlan, words: Wording) -> str:
     zone = words.clinic.zone
     protocol = words.protocols[plan.family]
     rows = "".join(_row(number, verdict, words) for number, verdict in enumerate(plan.verdicts, start=1))
+    warnings = [warning_line(one, words) for one in plan.warnings]
     parts = [
         f"<p><b>{escape(_next_step(plan, words))}</b></p>",
+        *([f"<p><b>Please look at</b></p>{_list(warnings)}"] if warnings else []),
         f"<p>Course from {escape(format_local(plan.period_start, zone))}, {escape(str(plan.phase))} phase"
         + (f", {escape(str(plan.family))}" if words.name_drug else "")
         + f". Clinic: {escape(words.clinic.title)} ({escape(zone.key)}).</p>",

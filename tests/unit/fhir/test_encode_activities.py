@@ -267,6 +267,14 @@ def test_the_narrative_says_what_is_next_then_the_doses_then_what_to_do_then_why
     assert places == sorted(places)
 
 
+def test_what_the_next_dose_limits_is_the_end_of_the_session() -> None:
+    text = narrative(a_snapshot(DOSE, planned=(a_planned_dose("2026-01-07 10:00"),)))
+    assert (
+        "Book a session from Tue 6 Jan 2026 10:40 EST on that is over by Wed 7 Jan 2026 09:00 EST; "
+        "suggested Tue 6 Jan 2026 11:00 EST.</b>"
+    ) in text
+
+
 def test_the_narrative_holds_the_whole_agenda_and_the_way_with_distress() -> None:
     text = narrative(a_snapshot(DOSE))
     for passage in content().words.agenda:
