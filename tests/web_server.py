@@ -20,11 +20,12 @@ from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry
 
 from afterdose import logs
-from afterdose.bootstrap import hearing, message_desk, utc_now
+from afterdose.bootstrap import message_desk, utc_now
 from afterdose.connections import published_keys, sender_keys
 from afterdose.settings import Settings, load_settings
 from afterdose.store.migrate import migrate
 from afterdose.store.store import Store, open_store
+from afterdose.subscribers import hearing
 from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
@@ -114,7 +115,12 @@ def open_web(
         messages=message_desk(settings, store, clock=clock),
         checks={"database": store.check_schema},
         published_keys=lambda: published_keys(settings, clock()),
-        metrics=WebMetrics(CollectorRegistry(), lambda: {"afterdose_agenda_due": store.agenda.due_count(clock())}),
+        subscriptions=store.subscriptions.all,
+        metrics=WebMetrics(
+            CollectorRegistry(),
+            lambda: {"afterdose_agenda_due": store.agenda.due_count(clock())},
+            subscriptions=store.subscriptions.all,
+        ),
     )
     app = create_app(services)
     try:

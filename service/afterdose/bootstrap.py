@@ -16,7 +16,6 @@ from afterdose import logs
 from afterdose.connections import connect, published_keys, sender_keys
 from afterdose.content.codes import read_local_codes
 from afterdose.content.content import Content, load_content
-from afterdose.content.ehrs import read_ehr
 from afterdose.content.v2 import read_v2
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose
@@ -28,13 +27,14 @@ from afterdose.pollers import poller
 from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
 from afterdose.store.rows import AgendaEntry
 from afterdose.store.store import Store, open_store
+from afterdose.subscribers import follower, hearing
 from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
 from afterdose.work.clinics import choosing
 from afterdose.work.cohort import CohortSweeper
+from afterdose.work.follow import Follower
 from afterdose.work.gather import Gatherer
-from afterdose.work.hearing import Hearing
 from afterdose.work.messages import Desk, Messages
 from afterdose.work.reception import Origin
 from afterdose.work.reconcile import Reconciler, Target
@@ -89,16 +89,15 @@ def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flas
             published_keys=keys,
             paused=lambda: list(store.pauses.all()),
             polled=lambda: _polled(settings, store),
-            metrics=WebMetrics(CollectorRegistry(), lambda: _gauges(store, clock()), lambda: _polled(settings, store)),
+            subscriptions=store.subscriptions.all,
+            metrics=WebMetrics(
+                CollectorRegistry(),
+                lambda: _gauges(store, clock()),
+                lambda: _polled(settings, store),
+                store.subscriptions.all,
+            ),
         )
     )
-
-
-def hearing(settings: Settings, store: Store) -> Hearing:
-    """What keeps what notifications say of themselves, over an open store."""
-    facts = {name: read_ehr(name, settings.site_overlay) for name in {one.ehr for one in settings.sources.values()}}
-    counting = {one.name for one in settings.sources.values() if facts[one.ehr].subscriptions.numbers}
-    return Hearing(store.subscriptions, counting.__contains__)
 
 
 def message_desk(settings: Settings, store: Store, *, clock: Clock) -> Messages:
@@ -181,6 +180,8 @@ class Workshop:
         for source in self.settings.sources.values():
             if source.poll is not None:
                 self._begin(self.sweeper(source.name).run, f"afterdose-sweep-{source.name}")
+            if source.readable:
+                self._begin(self.follower(source.name).run, f"afterdose-follow-{source.name}")
 
     def _begin(self, work: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=work, name=name)
@@ -226,6 +227,14 @@ class Workshop:
             clock=self._clock,
             stop=self._stop,
         )
+
+    def follower(self, name: str) -> Follower:
+        """What follows the Subscriptions of a source that can be read, not started."""
+        connection = self._connections.sources[name]
+        if connection is None:
+            raise BadSettings(f"sources.{name}.readable: expected true")
+        given = self.settings.sources[name], self.settings, self.content, connection.client
+        return follower(*given, store=self.store, clock=self._clock, stop=self._stop)
 
     def shut(self) -> Mapping[str, datetime]:
         """The targets that are left alone, and until when."""

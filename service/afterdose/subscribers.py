@@ -4,47 +4,119 @@ Secrets are read from their files when they are needed. The EHR is given the fir
 of its signing keys, so a new one goes in front of the old one until the EHR has it.
 """
 
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 from afterdose.content.content import Content
+from afterdose.content.ehrs import read_ehr
 from afterdose.core.errors import BadSettings
 from afterdose.ehr.client import EhrClient
+from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.fhir.subscription import SubscriptionFacts
 from afterdose.settings import Settings, SourceSettings
 from afterdose.store.store import Store
-from afterdose.work.subscribe import Asked, Secrets, Subscriber
+from afterdose.work.follow import Followed, Follower
+from afterdose.work.hearing import Hearing
+from afterdose.work.polled import Polled
+from afterdose.work.reception import Origin
+from afterdose.work.recover import Recovery
+from afterdose.work.subscribe import Subscriber
+from afterdose.work.wish import Asked, Secrets, Wish
 
 _FHIR = "/fhir"
+_OVERLAP = timedelta(minutes=15)
+"""How much before what was lost is asked for, at a source that is not polled."""
+_CHECK_INTERVAL = timedelta(minutes=5)
+"""How often Subscriptions that others made are looked at."""
+
+
+def hearing(settings: Settings, store: Store) -> Hearing:
+    """What keeps what notifications say of themselves, over an open store."""
+    facts = {name: read_ehr(name, settings.site_overlay) for name in {one.ehr for one in settings.sources.values()}}
+    counting = {one.name for one in settings.sources.values() if facts[one.ehr].subscriptions.numbers}
+    return Hearing(store.subscriptions, counting.__contains__)
+
+
+def wish(source: SourceSettings, settings: Settings, content: Content, client: EhrClient) -> Wish:
+    """What is wanted of a source, for which the settings have to say so. Raises BadSettings naming the key."""
+    return Wish(**_wish(source, settings, content, client))
 
 
 def subscriber(
-    source: SourceSettings, settings: Settings, content: Content, client: EhrClient, store: Store
+    source: SourceSettings,
+    settings: Settings,
+    content: Content,
+    client: EhrClient,
+    *,
+    store: Store,
+    clock: Callable[[], datetime],
 ) -> Subscriber:
-    """What subscribes at a source, for which the settings have to say so. Raises BadSettings naming the key."""
+    """What brings a source to that. Raises BadSettings naming the key."""
+    return Subscriber(**_wish(source, settings, content, client), store=store, clock=clock)
+
+
+def _wish(source: SourceSettings, settings: Settings, content: Content, client: EhrClient) -> dict[str, Any]:
     asked = source.subscribe
     if asked is None:
         raise BadSettings(f"sources.{source.name}.subscribe: expected this table; it says what is to be sent to us")
     if settings.web.base_url is None:
         raise BadSettings("web.base_url: expected the URL at which the EHR reaches this server")
     facts = content.ehr(source.ehr).subscriptions
-    return Subscriber(
+    return {
+        "source": source.name,
+        "target": source.target,
+        "endpoint": settings.web.base_url + _FHIR,
+        "asked": Asked(
+            types=asked.types, form=asked.form, topics=asked.topics, content=asked.content, heartbeat=asked.heartbeat
+        ),
+        "secrets": partial(_secrets, source, facts),
+        "facts": facts,
+        "mark_system": content.canonicals.identifier_system,
+        "client": client,
+    }
+
+
+def follower(
+    source: SourceSettings,
+    settings: Settings,
+    content: Content,
+    client: EhrClient,
+    *,
+    store: Store,
+    clock: Callable[[], datetime],
+    stop: threading.Event,
+) -> Follower:
+    """What follows the Subscriptions of a source, those that we make and those that others made; not started."""
+    asked, poll = source.subscribe, source.poll
+    polled = Polled(
+        origin=Origin(source.name, source.target, source.base_url),
+        client=client,
+        types=asked.types if asked is not None else frozenset({ADMINISTRATION}),
+        interval=poll.interval if poll is not None else _OVERLAP,
+        overlap=poll.overlap if poll is not None else _OVERLAP,
+        look_back=poll.look_back if poll is not None else _OVERLAP,
+        identifier_system=content.canonicals.identifier_system,
+    )
+    recovery = Recovery(
+        polled=polled,
+        polls=poll is not None,
+        searchable=content.ehr(source.ehr).last_updated,
+        store=store,
+        clock=clock,
+    )
+    followed = Followed(
         source=source.name,
         target=source.target,
-        endpoint=settings.web.base_url + _FHIR,
-        asked=Asked(
-            types=asked.types,
-            form=asked.form,
-            topics=asked.topics,
-            content=asked.content,
-            heartbeat=asked.heartbeat,
-        ),
-        secrets=partial(_secrets, source, facts),
-        facts=facts,
-        mark_system=content.canonicals.identifier_system,
-        client=client,
-        store=store,
+        recovery=recovery,
+        subscriber=subscriber(source, settings, content, client, store=store, clock=clock) if asked else None,
+        check_interval=asked.check_interval if asked is not None else _CHECK_INTERVAL,
     )
+    return Follower(followed, store=store, owner=str(uuid4()), clock=clock, stop=stop)
 
 
 def _secrets(source: SourceSettings, facts: SubscriptionFacts) -> Secrets:

@@ -197,6 +197,27 @@ def test_what_is_missing_in_the_settings_is_named(site: Site) -> None:
     assert "sources.ehr.subscribe" in site.run(fails=True).output
 
 
+def check(site: Site) -> Result:
+    return CliRunner().invoke(main, ["check", "--config", str(site.config)])
+
+
+def test_the_check_tells_how_they_stand_and_fails_where_one_is_not_active(site: Site) -> None:
+    absent = check(site)
+    assert absent.exit_code == 1
+    assert absent.output.count("is not there; `afterdose subscribe ehr` makes it active") == 2
+
+    site.run()
+    there = check(site)
+    assert there.output.count("sources.ehr.subscribe: the Subscription for Medication") == 2
+    assert "failed: sources.ehr.subscribe" not in there.output
+
+    one = site.there()["MedicationRequest?"]
+    site.ehr.put({**one, "status": "error"})
+    off = check(site)
+    assert off.exit_code == 1
+    assert "the Subscription for MedicationRequest is error" in off.output
+
+
 def test_every_write_is_in_the_audit(site: Site) -> None:
     site.run()
     site.run("--anew")

@@ -21,6 +21,7 @@ TECHNICAL = {
     "work/line.py": {"_PATIENCE"},
     "work/patients.py": {"KEPT_FOR"},
     "work/watch.py": {"STEPS"},
+    "work/follow.py": {"GRACE", "LATE", "ACTIVATIONS", "CALM", "_AGAIN", "_LEASE"},
 }
 # Numbers of core/ and Decimals of core/ and fhir/ that no clinician can dispute, with what they are.
 UNDISPUTED = {

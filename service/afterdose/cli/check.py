@@ -22,8 +22,11 @@ from afterdose.ehr.token_endpoint import LARGEST_CLOCK_ERROR, Grant
 from afterdose.ehr.wire import Interaction
 from afterdose.fhir.administration import TYPE
 from afterdose.fhir.rungs import Artifact
+from afterdose.fhir.subscription import standing
 from afterdose.pollers import checked, roster
 from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
+from afterdose.subscribers import wish
+from afterdose.work.wish import Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +127,33 @@ def _look(connection: Connection, connections: Connections, settings: Settings, 
     found.said += [_readable(name, declared) for name in sources]
     for name in sources:
         _tell_polling(found, settings.sources[name], connection.client, content)
+        if settings.sources[name].subscribe is not None:
+            _tell_subscriptions(found, wish(settings.sources[name], settings, content, connection.client))
     found.said += [
         f"sources.{name}: doses are not read back"
         for name, one in connections.sources.items()
         if one is None and settings.sources[name].target == target
     ]
     return found
+
+
+def _tell_subscriptions(server: _Server, wanted: Wish) -> None:
+    """How the Subscriptions stand by which the source is to notify us; one that is not active fails."""
+    key = f"sources.{wanted.source}.subscribe"
+    try:
+        listed = wanted.listed()
+    except EhrError as error:
+        server.failed.append(f"{key}: {error}")
+        return
+    by_mark = {mark: one for one in listed.values() for mark in wanted.marks_of(one)}
+    for mark, type_ in wanted.marks().items():
+        status = standing(by_mark[mark]).status if mark in by_mark else None
+        if status in ("active", "requested"):
+            server.said.append(f"{key}: the Subscription for {type_} is {status}")
+        else:
+            said = f"is {status}" if mark in by_mark else "is not there"
+            wanted_ = f"`afterdose subscribe {wanted.source}`"
+            server.failed.append(f"{key}: the Subscription for {type_} {said}; {wanted_} makes it active")
 
 
 def _senders(settings: Settings) -> Iterator[_Sender]:

@@ -88,7 +88,7 @@ def _opened(name: str, config: Path | None) -> Iterator[Subscriber]:
         connection = connections.sources[name]
         if connection is None:
             raise BadSettings(f"sources.{name}.readable: expected true, because Subscriptions are made there")
-        yield subscriber(settings.sources[name], settings, content, connection.client, store)
+        yield subscriber(settings.sources[name], settings, content, connection.client, store=store, clock=utc_now)
     finally:
         store.close()
         connections.close()

@@ -14,6 +14,12 @@ from afterdose.store.schema import cohort, outcomes, sweeps
 _c = sweeps.c
 _SETTLED = (Outcome.UNRELATED.value, Outcome.WITHDRAWN.value)
 
+LOOKING = "(looking)"
+"""In the place of a resource type: the right to look at the Subscriptions of a source."""
+FOLLOWING = "(following)"
+"""The same: the right to recover what they did not tell."""
+_NO_POLLS = (LOOKING, FOLLOWING)
+
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
@@ -66,7 +72,8 @@ class Sweeps:
     def hurry(self, source: str) -> None:
         """Let every poll of a source be due now; one that is under way is followed by another."""
         with self._database.writing() as connection:
-            connection.execute(sa.update(sweeps).where(_c.source == source).values(tried_at=None))
+            polls = sa.and_(_c.source == source, _c.resource_type.not_in(_NO_POLLS))
+            connection.execute(sa.update(sweeps).where(polls).values(tried_at=None))
             connection.execute(sa.update(cohort).where(cohort.c.source == source).values(asked_at=None))
 
     def keep(self, sweep: Sweep, watermark: datetime | None, *, lease: timedelta) -> bool:
@@ -89,7 +96,8 @@ class Sweeps:
         """Source -> since when everything of it is known; None where something was never polled successfully."""
         found: dict[str, datetime | None] = {}
         with self._database.reading() as connection:
-            for row in connection.execute(sa.select(_c.source, _c.polled_at).order_by(_c.source)):
+            polls = sa.select(_c.source, _c.polled_at).where(_c.resource_type.not_in(_NO_POLLS))
+            for row in connection.execute(polls.order_by(_c.source)):
                 before = found.get(row.source, row.polled_at)
                 found[row.source] = min(before, row.polled_at) if before and row.polled_at else None
         return found

@@ -16,6 +16,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from afterdose.store.subscriptions import SubscriptionRow
+
 GAUGES = {
     "afterdose_agenda_due": "Patients whose care is to be looked at now.",
     "afterdose_agenda_oldest_due_seconds": "How long the one that has waited longest is due.",
@@ -43,17 +45,20 @@ def share_counters(shared: Path) -> None:
 
 
 class WebMetrics:
-    """What is counted at the door. ``gauges`` and ``polled`` (by source) are called once a scrape."""
+    """What is counted at the door. ``gauges``, ``polled`` (by source) and ``subscriptions`` are called
+    once a scrape."""
 
     def __init__(
         self,
         registry: CollectorRegistry,
         gauges: Callable[[], Mapping[str, float]],
         polled: Callable[[], Mapping[str, datetime | None]] = dict,
+        subscriptions: Callable[[], Iterable[SubscriptionRow]] = tuple,
     ) -> None:
         self._registry = registry
         self._gauges = gauges
         self._polled = polled
+        self._subscriptions = subscriptions
         self.events = Counter(
             "afterdose_events", "Events stored.", ("source", "interaction", "repeated"), registry=registry
         )
@@ -85,7 +90,7 @@ class WebMetrics:
             _add_files(scraped, shared)
         else:
             scraped.register(_Passing(self._registry))
-        scraped.register(_Gauges(self._gauges, self._polled))
+        scraped.register(_Gauges(self._gauges, self._polled, self._subscriptions))
         return generate_latest(scraped)
 
 
@@ -99,10 +104,14 @@ class _Passing(Collector):
 
 class _Gauges(Collector):
     def __init__(
-        self, read: Callable[[], Mapping[str, float]], polled: Callable[[], Mapping[str, datetime | None]]
+        self,
+        read: Callable[[], Mapping[str, float]],
+        polled: Callable[[], Mapping[str, datetime | None]],
+        subscriptions: Callable[[], Iterable[SubscriptionRow]],
     ) -> None:
         self._read = read
         self._polled = polled
+        self._subscriptions = subscriptions
 
     def collect(self) -> Iterable[Metric]:
         for name, value in self._read().items():
@@ -115,3 +124,14 @@ class _Gauges(Collector):
         for source, since in self._polled().items():
             polled.add_metric((source,), since.timestamp() if since else 0.0)
         yield polled
+        troubled = GaugeMetricFamily(
+            "afterdose_subscriptions_troubled",
+            "Subscriptions of a source that are switched off, missing or silent, or of which events are missing.",
+            labels=("source",),
+        )
+        counts: dict[str, int] = {}
+        for row in self._subscriptions():
+            counts[row.source] = counts.get(row.source, 0) + bool(row.troubles)
+        for source, count in counts.items():
+            troubled.add_metric((source,), count)
+        yield troubled

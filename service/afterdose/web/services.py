@@ -8,6 +8,7 @@ from afterdose.ehr.sender_keys import SenderKeys
 from afterdose.settings import Settings
 from afterdose.store.deliveries import Deliveries
 from afterdose.store.rows import Arrival, Receipt
+from afterdose.store.subscriptions import SubscriptionRow
 from afterdose.web.metrics import WebMetrics
 from afterdose.work.messages import Messages, Quarantine
 from afterdose.work.reception import Origin, Reception
@@ -21,7 +22,7 @@ class WebServices:
 
     ``published_keys`` are our public keys, ``paused`` the targets that people have paused, ``polled`` since when
     everything of each source that is polled is known, as they stand at the moment of the call. ``sender_keys``: by
-    source, of those that show tokens.
+    source, of those that show tokens. ``subscriptions``: what is known of those by which sources notify us.
     """
 
     settings: Settings
@@ -39,3 +40,4 @@ class WebServices:
     sender_keys: Mapping[str, SenderKeys] = field(default_factory=dict)
     paused: Callable[[], Sequence[str]] = tuple
     polled: Callable[[], Mapping[str, datetime | None]] = dict
+    subscriptions: Callable[[], Sequence[SubscriptionRow]] = tuple

@@ -4,33 +4,27 @@ A mark is the same every time, so whoever subscribes twice changes what is there
 because few servers can search for marks, and those that we remember are read, because a search may lag behind.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime
 from typing import Literal, TypeVar
 from uuid import UUID
 
-from afterdose.core.errors import BadSettings, EhrError, EhrGone, EhrRefused
+from afterdose.core.errors import EhrError, EhrGone, EhrRefused
 from afterdose.ehr.answers import Resource
-from afterdose.ehr.client import EhrClient
-from afterdose.ehr.wire import Interaction
 from afterdose.fhir.subscription import (
-    TOLD_OF,
     TYPE,
-    Content,
-    Form,
-    SubscriptionFacts,
-    Wanted,
     differs,
-    mark_of,
     standing,
-    tags,
     written,
 )
 from afterdose.store.rows import AuditEntry
 from afterdose.store.store import Store
+from afterdose.work.wish import Wish
 
 ACTOR = "afterdose"
+NONE_YET = "~"
+"""What an id begins with (and none can) that stands for a Subscription which is wanted and was never there."""
 
 _R5 = ("5.", "6.")
 _PAGE = "100"
@@ -56,43 +50,11 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What is asked of a source. ``form`` None: as its product and version have it. ``topics``: by resource type."""
+class Subscriber(Wish):
+    """Brings a source to what is wanted of it."""
 
-    types: frozenset[str]
-    form: Form | None
-    topics: Mapping[str, str]
-    content: Content
-    heartbeat: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """What notifications show: headers, and the key that they are signed with."""
-
-    headers: tuple[tuple[str, str], ...] = ()
-    key: str | None = None
-
-    def __repr__(self) -> str:
-        return "Secrets(...)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subscriber:
-    """One source, and what is wanted of it. ``mark_system``: the system of the marks.
-
-    ``endpoint``: where notifications go. ``secrets`` reads them anew each time, so that none is kept here.
-    """
-
-    source: str
-    target: str
-    endpoint: str
-    asked: Asked
-    secrets: Callable[[], Secrets]
-    facts: SubscriptionFacts
-    mark_system: str
-    client: EhrClient
     store: Store
+    clock: Callable[[], datetime]
 
     def plan(self, *, anew: bool = False) -> list[Planned]:
         """What has to be done so that the wanted Subscriptions stand there, and no others of ours.
@@ -102,7 +64,7 @@ class Subscriber:
         wanted, found = self.wanted(), self.found()
         steps: list[Planned] = []
         for one in wanted:
-            there = sorted((id_ for id_, resource in found.items() if str(one.mark) in self._marks_of(resource)))
+            there = sorted((id_ for id_, resource in found.items() if str(one.mark) in self.marks_of(resource)))
             made = written(one, self.facts.additions, self.mark_system)
             known = Planned(step="create", resource_type=one.resource_type, variant=one.variant, mark=one.mark)
             steps.append(self._step(known, made, found[there[0]] if there else None, anew=anew))
@@ -114,12 +76,12 @@ class Subscriber:
         """The steps that remove ``found``; without it, everything of ours."""
         found = self.found() if found is None else found
         known = {row.id: row.resource_type for row in self.store.subscriptions.of(self.source)}
-        by_mark = {str(mark): type_ for mark, type_ in self._possible_marks()}
+        by_mark = {str(mark): type_ for mark, type_ in self.possible_marks()}
         return [
             Planned(
                 step="remove",
                 resource_type=known.get(id_)
-                or next((by_mark[one] for one in self._marks_of(it) if one in by_mark), None),
+                or next((by_mark[one] for one in self.marks_of(it) if one in by_mark), None),
                 id=id_,
                 status=standing(it).status,
             )
@@ -136,10 +98,22 @@ class Subscriber:
             id_ = self._audited("C", None, lambda: self.client.create(planned.resource).id)
         elif planned.step == "update":
             self.activate(str(id_), planned.resource)
-        self.store.subscriptions.keep(
-            self.source, str(id_), mark=str(planned.mark), resource_type=planned.resource_type, activations=0
-        )
+        kept = self.store.subscriptions
+        self.replaced(str(planned.mark), str(id_))
+        known = {"mark": str(planned.mark), "resource_type": planned.resource_type}
+        if planned.step == "keep":
+            kept.keep(self.source, str(id_), **known)
+        else:
+            kept.keep(self.source, str(id_), **known, activations=0, activated_at=self.clock())
         return id_
+
+    def replaced(self, mark: str, id_: str) -> None:
+        """Let the Subscription ``id_`` be the one with a mark; what is wrong with another one was wrong with it."""
+        kept = self.store.subscriptions
+        for row in kept.of(self.source):
+            if row.mark == mark and row.id != id_:
+                kept.trouble(self.source, id_, row.troubles)
+                kept.forget(self.source, row.id)
 
     def activate(self, id_: str, resource: Resource) -> None:
         """Write what is to stand there, with the status that asks the EHR to activate it. Raises EhrError."""
@@ -152,44 +126,16 @@ class Subscriber:
 
     def found(self) -> dict[str, Resource]:
         """What stands at the source and is ours for this source, by id."""
-        ours = {str(mark) for mark, _ in self._possible_marks()}
-        listed = self.client.search(TYPE, {"_count": _PAGE})
-        found = {str(one.get("id")): one for one in listed if ours & self._marks_of(one)}
+        found = self.listed()
         for row in self.store.subscriptions.of(self.source):
-            if row.mark is not None and row.id not in found:
+            if row.mark is not None and row.id not in found and not row.id.startswith(NONE_YET):
                 try:
                     read = self.client.read(TYPE, row.id).resource
                 except EhrGone:
                     continue
-                if row.mark in self._marks_of(read):
+                if row.mark in self.marks_of(read):
                     found[row.id] = read
         return found
-
-    def wanted(self) -> list[Wanted]:
-        """One Subscription for each type, and one more for its deletions where the product wants that.
-
-        Raises BadSettings that says what is missing, EhrError.
-        """
-        asked, secrets, form = self.asked, self.secrets(), self._form(self.asked.form)
-        if form != "criteria" and not asked.topics:
-            key = f"sources.{self.source}.subscribe.topic"
-            raise BadSettings(f"{key}: expected the topic's canonical URL, because this EHR has topics")
-        return [
-            Wanted(
-                resource_type=type_,
-                variant=variant,
-                form=form,
-                mark=mark_of(self.endpoint, self.source, type_, variant),
-                endpoint=self.endpoint,
-                topic=asked.topics.get(type_),
-                content=asked.content,
-                heartbeat=asked.heartbeat,
-                headers=secrets.headers,
-                secret=secrets.key,
-            )
-            for type_ in sorted(asked.types)
-            for variant in self.facts.variants
-        ]
 
     def _step(self, planned: Planned, made: Resource, there: Resource | None, *, anew: bool) -> Planned:
         if there is None:
@@ -198,21 +144,6 @@ class Subscriber:
         stale = anew or status not in ("active", "requested") or differs(there, made)
         step: Step = "update" if stale else "keep"
         return replace(planned, step=step, id=str(there["id"]), status=status, resource=made)
-
-    def _form(self, asked: Form | None) -> Form:
-        declared = self.client.capabilities()
-        if not self.facts.offered or not declared.allows(TYPE, Interaction.CREATE):
-            raise EhrRefused("this EHR takes no Subscription: it has to be polled", code="not-supported")
-        return asked or self.facts.form or ("topic-r5" if declared.fhir_version.startswith(_R5) else "criteria")
-
-    def _possible_marks(self) -> Iterator[tuple[UUID, str]]:
-        """The marks that may be ours for this source, and what they are for, whatever the settings want of it now."""
-        for type_ in TOLD_OF:
-            for variant in self.facts.variants:
-                yield mark_of(self.endpoint, self.source, type_, variant), type_
-
-    def _marks_of(self, resource: Resource) -> set[str]:
-        return tags(resource, self.mark_system)
 
     def _remove(self, id_: str) -> None:
         """Have one of ours deleted, or switched off where the EHR deletes none; one that is gone is no error."""

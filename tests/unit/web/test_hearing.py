@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from afterdose.settings import load_settings
 from afterdose.store.subscriptions import SubscriptionRow
-from web_server import TOKEN, Web, open_web, write_settings
+from web_server import OPERATIONS, TOKEN, Web, open_web, write_settings
 
 EXAMPLES = Path(__file__).parents[2] / "wire"
 MOMENT = "2026-01-05T10:{:02}:00Z"
@@ -140,3 +141,21 @@ def test_of_a_server_that_numbers_deliveries_only_the_signs_of_life_are_kept(tmp
         assert (row.numbering, row.gap_at) == (None, None)
         assert row.heard_at is not None
         assert send(web, r4("event-notification", 10, (10, None))).status_code == 400
+
+
+def test_what_is_wrong_with_a_subscription_is_shown_and_leaves_the_server_ready(web: Web) -> None:
+    send(web, r4("handshake", 0))
+    headers = {"Authorization": f"Bearer {OPERATIONS}"}
+    answer = web.client.get("/readyz", headers=headers)
+    told = answer.get_json()
+    assert (answer.status_code, told["degraded"]) == (200, False)
+    assert web.counted('afterdose_subscriptions_troubled{source="ehr"} 0.0')
+
+    web.store.subscriptions.trouble("ehr", "s1", {"off": datetime(2026, 1, 5, 10, tzinfo=UTC)})
+    answer = web.client.get("/readyz", headers=headers)
+    told = answer.get_json()
+    assert (answer.status_code, told["degraded"]) == (200, True)
+    (one,) = told["subscriptions"]
+    assert (one["source"], one["status"], one["polled"]) == ("ehr", "active", False)
+    assert one["troubles"] == {"off": "2026-01-05T10:00:00Z"}
+    assert web.counted('afterdose_subscriptions_troubled{source="ehr"} 1.0')

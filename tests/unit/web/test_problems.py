@@ -140,6 +140,8 @@ def test_readiness_says_check_by_check_what_is_wrong(client: Callable[..., Flask
         "checks": {"clock": "ok", "database": "run `afterdose migrate`", "disk": "only 3 MB are free"},
         "paused": [],
         "polled": {},
+        "subscriptions": [],
+        "degraded": False,
     }
 
 
