@@ -25,7 +25,8 @@ READ_FROM = dict.fromkeys(("Patient", "MedicationRequest", "Encounter", "Appoint
 
 @dataclass(frozen=True)
 class Rules:
-    """One vendor. ``refuses``: why a create or update of a resource is 422, None where it is taken.
+    """One vendor. ``refuses``: why a create or update of a resource is 422, None where it is taken; ``patches``: the
+    same for a patch, from what stood there to what would; ``searches``: why a search by some parameters is 400.
 
     ``keeps``: the elements that are stored of a type, all where it is not named. ``search``: the parameters of a type.
     """
@@ -34,6 +35,8 @@ class Rules:
     refuses: Callable[[Resource], str | None] = lambda _: None
     keeps: Mapping[str, frozenset[str]] = field(default_factory=dict)
     search: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    searches: Callable[[str, Mapping[str, str]], str | None] = lambda _type, _given: None
+    patches: Callable[[Resource, Resource], str | None] = lambda _before, _after: "not-supported"
     empty_answers: bool = False
     unknown_parameters: str = "refused"
     fhir_version: str = "4.0.1"
@@ -48,6 +51,7 @@ class VendorEhr:
         self.refused: list[str] = []
         self.requests: list[tuple[str, str]] = []
         self.lose_answers = 0
+        self.locked = 0
         self._server = make_server("127.0.0.1", 0, self._app(), threaded=True, request_handler=_Silent)
         self.base_url = f"http://127.0.0.1:{self._server.server_port}/fhir"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -116,6 +120,35 @@ class VendorEhr:
                 return self._refuse(422, why)
             return self._answer(self.staff.put(self._kept(resource)), 200)
 
+        @app.patch("/fhir/<type_>/<id_>")
+        def patch(type_: str, id_: str) -> Response:
+            if "patch" not in self._declared(type_):
+                return self._refuse(405, "not-supported")
+            if request.mimetype != "application/json-patch+json":
+                return self._refuse(415, "not-supported")
+            found = self.staff.get(type_, id_)
+            if found is None:
+                return self._refuse(404, "not-found")
+            if self.locked:
+                self.locked -= 1
+                return self._refuse(423, "lock-error")
+            if "If-Match" not in request.headers:
+                return self._refuse(412, "required")
+            if request.headers["If-Match"] != _etag(found):
+                return self._refuse(409, "conflict")
+            changed = dict(found)
+            for operation in request.get_json(force=True):
+                if operation["op"] != "replace" or operation["path"].count("/") != 1:
+                    return self._refuse(422, "unsupported-operation")
+                changed[operation["path"].removeprefix("/")] = operation["value"]
+            if (why := self.rules.patches(found, changed)) is not None:
+                return self._refuse(422, why)
+            stored = self.staff.put(changed)
+            if self.lose_answers:
+                self.lose_answers -= 1
+                return Response("gateway", 502, content_type="text/html")
+            return Response(b"", 200, {"ETag": _etag(stored)}, content_type="text/html")
+
         return app
 
     def _declared(self, type_: str) -> frozenset[str]:
@@ -143,7 +176,11 @@ class VendorEhr:
         if set(given) - known and self.rules.unknown_parameters == "refused":
             return self._refuse(400, "not-supported")
         person = given.get("patient", "").removeprefix("Patient/")
+        if (why := self.rules.searches(type_, given)) is not None:
+            return self._refuse(400, why)
         found = [one for one in self.staff.all(type_) if not person or f'"Patient/{person}"' in json.dumps(one)]
+        if type_ == "Appointment" and "date" in given:
+            found = [one for one in found if one["status"] != "proposed"]
         if "identifier" in given and "identifier" in known:
             value = given["identifier"].rpartition("|")[2]
             found = [one for one in found if value in json.dumps(one.get("identifier", []))]
@@ -237,6 +274,23 @@ def _epic(resource: Resource) -> str | None:
     return None
 
 
+def _oracle_patch(before: Resource, after: Resource) -> str | None:
+    """Only the status, and only along the sequences that are documented."""
+    steps = {"proposed": {"booked", "cancelled"}, "booked": {"arrived", "checked-in", "cancelled"}}
+    if {name for name in before if before[name] != after.get(name)} != {"status"}:
+        return "unsupported-path"
+    return None if after["status"] in steps.get(before["status"], set()) else "status-sequence"
+
+
+def _oracle_search(type_: str, given: Mapping[str, str]) -> str | None:
+    """An Appointment is searched by id or by a patient and a time; a lower bound has its prefix and a time of day."""
+    if type_ != "Appointment" or "_id" in given:
+        return None
+    times = [given[name] for name in ("date", "-date-or-req-period") if name in given]
+    fits = "patient" in given and len(times) == 1 and times[0][:2] in ("ge", "lt") and "T" in times[0]
+    return None if fits else "required"
+
+
 _NOTES = LOOK | {"create", "update"}
 ORACLE = Rules(
     declared=READ_FROM
@@ -253,10 +307,14 @@ ORACLE = Rules(
         "DocumentReference": frozenset({"status", "docStatus", "type", "subject", "description", "content", "context"})
     },
     search={
-        "Appointment": frozenset({"_id", "date", "patient", "practitioner", "location", "status"}),
+        "Appointment": frozenset(
+            {"_id", "date", "-date-or-req-period", "patient", "practitioner", "location", "status"}
+        ),
         "Communication": frozenset({"_id", "category", "received", "recipient"}),
         "DocumentReference": frozenset({"_id", "patient", "encounter", "period", "type", "category", "date"}),
     },
+    patches=_oracle_patch,
+    searches=_oracle_search,
     empty_answers=True,
 )
 EPIC = Rules(

@@ -10,6 +10,7 @@ from afterdose.core.errors import EhrConflict, EhrGone, EhrRefused
 from afterdose.ehr import wire
 from afterdose.ehr.answers import Written
 from afterdose.ehr.client import EhrClient
+from afterdose.ehr.interactions import INTERACTIONS
 from afterdose.ehr.wire import TransactionEntry
 from ehr_targets import target
 from servers import RunningServer
@@ -39,7 +40,7 @@ def test_its_capabilities_are_read(client: EhrClient) -> None:
     assert capabilities.conditional_create["CarePlan"]
     assert all(
         capabilities.allows(type_, interaction)
-        for type_, interactions in wire.INTERACTIONS.items()
+        for type_, interactions in INTERACTIONS.items()
         for interaction in interactions
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -176,8 +177,10 @@ def test_a_withdrawn_dose_leaves_nothing_that_asks_for_a_session_unsaid(site: Si
     assert site.outcome().outcome == "withdrawn"
     assert [one["status"] for one in site.ehr.all("DocumentReference")] in ([], ["entered-in-error"])
     assert [one["status"] for one in site.ehr.all("ServiceRequest")] in ([], ["revoked"])
+    assert [one["status"] for one in site.ehr.all("Appointment")] in ([], ["cancelled"])
     assert len(site.ehr.all("Communication")) == (2 if vendor == "meditech" else 0)
-    assert ("ehr-keeps-old" in site.asked()) == (vendor == "oracle-health")
+    assert "ehr-keeps-old" not in site.asked()
+    assert refusals(site) == []
 
 
 def test_a_corrected_dose_is_followed_where_the_vendor_lets_it(site: Site, vendor: str) -> None:
@@ -188,9 +191,14 @@ def test_a_corrected_dose_is_followed_where_the_vendor_lets_it(site: Site, vendo
     assert len(site.ehr.all("DocumentReference")) == EXPECTED[vendor].get("DocumentReference", 0)
     for order in site.ehr.all("ServiceRequest"):
         assert order["occurrencePeriod"]["start"] == opens
-    assert len(site.ehr.all("Appointment")) == EXPECTED[vendor].get("Appointment", 0)
+    proposals = [one for one in site.ehr.all("Appointment") if one["status"] == "proposed"]
+    assert len(proposals) == EXPECTED[vendor].get("Appointment", 0)
+    for proposal in proposals:
+        assert proposal["requestedPeriod"][0]["start"] == opens
+    assert {one["status"] for one in site.ehr.all("Appointment") if one not in proposals} <= {"cancelled"}
     assert len(site.ehr.all("Communication")) == (2 if vendor == "meditech" else 0)
-    assert ("ehr-keeps-old" in site.asked()) == (vendor == "oracle-health")
+    assert "ehr-keeps-old" not in site.asked()
+    assert refusals(site) == []
 
 
 def test_a_question_for_staff_goes_out_as_a_message_and_so_does_its_end(site: Site, vendor: str) -> None:
@@ -223,6 +231,46 @@ def test_an_order_that_a_person_revoked_is_not_made_again(tmp_path: Path) -> Non
         site.push(corrected())
 
         assert [one["status"] for one in ehr.all("ServiceRequest")] == ["revoked"]
+
+
+@pytest.mark.parametrize("trouble", ["no answer", "locked", "both"])
+def test_a_proposal_is_cancelled_by_a_patch_whatever_becomes_of_its_answer(trouble: str, tmp_path: Path) -> None:
+    with VendorEhr(VENDORS["oracle-health"]) as ehr, Site(tmp_path, ehr, "oracle-health") as site:
+        site.push(dose())
+        ehr.lose_answers = trouble != "locked"
+        ehr.locked = trouble != "no answer"
+        site.push(dose(status="entered-in-error"))
+        for _ in range(3):
+            site.later(timedelta(minutes=5))
+
+        assert [one["status"] for one in ehr.all("Appointment")] == ["cancelled"]
+        assert ehr.locked == ehr.lose_answers == 0
+        assert site.asked() == set()
+        assert {line.rpartition(": ")[2] for line in ehr.refused} <= {"423 lock-error"}
+
+
+def test_a_booked_visit_is_not_patched(tmp_path: Path) -> None:
+    with VendorEhr(VENDORS["oracle-health"]) as ehr, Site(tmp_path, ehr, "oracle-health") as site:
+        site.push(dose())
+        (proposal,) = ehr.all("Appointment")
+        times = dict.fromkeys(("start", "end"), proposal["requestedPeriod"][0]["start"])
+        ehr.staff.put({**proposal, **times, "status": "booked"})
+        site.push(dose(status="entered-in-error"))
+
+        assert [one["status"] for one in ehr.all("Appointment")] == ["booked"]
+        assert "PATCH" not in {method for method, _ in ehr.requests}
+        assert len(ehr.all("Communication")) == 1
+
+
+def test_a_hospital_without_patch_has_a_person_told(tmp_path: Path) -> None:
+    oracle = VENDORS["oracle-health"]
+    declared = {**oracle.declared, "Appointment": oracle.declared["Appointment"] - {"patch"}}
+    with VendorEhr(replace(oracle, declared=declared)) as ehr, Site(tmp_path, ehr, "oracle-health") as site:
+        site.push(dose())
+        site.push(dose(status="entered-in-error"))
+
+        assert [one["status"] for one in ehr.all("Appointment")] == ["proposed"]
+        assert site.asked() == {"ehr-keeps-old"}
 
 
 @pytest.mark.parametrize("vendor", ["oracle-health", "epic", "meditech"], indirect=True)

@@ -14,6 +14,7 @@ PURE = (
     "fhir/*.py",
     "fhir/v2/*.py",
     "ehr/__init__.py",
+    "ehr/interactions.py",
     "ehr/wire.py",
     "ehr/answers.py",
     "ehr/capabilities.py",

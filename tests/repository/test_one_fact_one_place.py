@@ -20,6 +20,8 @@ TECHNICAL = {
     "work/surroundings.py": {"KEPT_FOR"},
     "work/line.py": {"_PATIENCE"},
     "work/patients.py": {"KEPT_FOR"},
+    "work/doubt.py": {"_LATE"},
+    "work/stands.py": {"_AGAIN", "_OLD"},
     "work/watch.py": {"STEPS"},
     "work/follow.py": {"GRACE", "LATE", "ACTIVATIONS", "CALM", "_AGAIN", "_LEASE"},
 }

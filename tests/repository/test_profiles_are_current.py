@@ -14,7 +14,7 @@ from afterdose.cli import main
 from afterdose.cli.render_profiles import rendered_profiles
 from afterdose.content.locate import bundled
 from afterdose.core.errors import BadContent
-from afterdose.ehr.wire import INTERACTIONS
+from afterdose.ehr.interactions import INTERACTIONS
 
 ROOT = Path(__file__).parents[2]
 PROFILES = ROOT / "profiles"

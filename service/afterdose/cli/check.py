@@ -17,9 +17,9 @@ from afterdose.content.content import Content, load_content
 from afterdose.core.errors import BadSettings, EhrError
 from afterdose.ehr.capabilities import Capabilities
 from afterdose.ehr.client import EhrClient
+from afterdose.ehr.interactions import Interaction
 from afterdose.ehr.ladder import Ladder, check_pins, decide, site_tells
 from afterdose.ehr.token_endpoint import LARGEST_CLOCK_ERROR, Grant
-from afterdose.ehr.wire import Interaction
 from afterdose.fhir.administration import TYPE
 from afterdose.fhir.rungs import Artifact
 from afterdose.fhir.subscription import standing

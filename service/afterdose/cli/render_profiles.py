@@ -8,7 +8,7 @@ import click
 from afterdose.content.content import load_content
 from afterdose.content.locate import bundled
 from afterdose.content.render import Resource, as_text, read_sources, render, stale
-from afterdose.ehr.wire import INTERACTIONS, OPERATIONS, SystemInteraction
+from afterdose.ehr.interactions import INTERACTIONS, OPERATIONS, SystemInteraction
 from afterdose.web import metadata
 
 _CALLED: Mapping[str, Collection[str]] = {

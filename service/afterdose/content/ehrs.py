@@ -30,6 +30,7 @@ class _TypeSchema(Strict):
         fields.String(validate=validate.OneOf(_NEEDS, error=f"expected one of {', '.join(_NEEDS)}")), load_default=list
     )
     updates = Flag(load_default=None)
+    patches = _texts()
     again = Flag(load_default=False)
     attach = Flag(load_default=False)
     find = fields.Dict(keys=words(), values=fields.String(validate=_TEMPLATE), load_default=None)
@@ -129,5 +130,6 @@ def _facts(table: dict[str, Any]) -> TypeFacts:
         fields=frozenset(taken) if taken is not None else None,
         single=frozenset(table.pop("single")),
         needs=frozenset(table.pop("needs")),
+        patches=frozenset(table.pop("patches")),
         **table,
     )

@@ -119,6 +119,7 @@ class Reason(StrEnum):
     EHR_REFUSED = "ehr-refused"
     NOT_WRITTEN = "not-written-to-ehr"
     EHR_KEEPS_OLD = "ehr-keeps-old"
+    DOUBLE_IN_EHR = "double-in-ehr"
     CONFORMANCE_FAILED = "conformance-failed"
     SOURCE_UNREADABLE = "source-unreadable"
     VERSIONS_TIE = "versions-tie"

@@ -1,8 +1,9 @@
 """What an EHR's answer means: bytes in; a value, or an error of core.errors, out. Pure.
 
 Nothing counts as success because of its status alone: the answer must be FHIR JSON of the right type, or, for a write,
-an empty body with a Location (what Oracle Health sends). An answer to a write that cannot be trusted is EhrAmbiguous:
-the write may have happened. No message or code is ever taken from ``diagnostics``, which may hold patient data.
+an empty body with a Location, or with an ETag where the id was ours to say (what Oracle Health sends). An answer to a
+write that cannot be trusted is EhrAmbiguous: the write may have happened. No message or code is ever taken from
+``diagnostics``, which may hold patient data.
 Rules: FHIR R4 http.html.
 """
 
@@ -30,7 +31,7 @@ _FHIR_MEDIA_TYPES = frozenset({"application/fhir+json", "application/json+fhir",
 _LOCATION = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _ISSUE_CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _RATE_LIMIT = re.compile(r";\s*r=(\d{1,9})\b[^,;]*;\s*t=(\d{1,9})\b")
-_WRITTEN = {200: False, 201: True}
+_WRITTEN = {200: False, 201: True, 204: False}
 _DELETED = frozenset({200, 202, 204})
 # 401 too: whatever is wrong with our credentials, it says nothing about the patient in hand.
 _TRANSIENT = frozenset({401, 423, 424, 425, 429})
@@ -104,7 +105,10 @@ def decipher_write(
     action = Action(name, changes=True, addressed=id_ is not None, conditional=conditional)
     etag = answer.headers.get("etag")
     if answer.status in _WRITTEN and not answer.body.strip():
-        written_id = _id_from_location(answer.headers.get("location"), type_, base_url)
+        location = answer.headers.get("location")
+        written_id = _id_from_location(location, type_, base_url)
+        if location is None and etag is not None:
+            written_id = id_  # Oracle Health answers a patch with the new version alone
         resource = None
     else:
         resource = _expect(answer, action, type_, now)
@@ -167,6 +171,11 @@ def etag_of(resource: Mapping[str, Json]) -> str | None:
     """The ETag that a resource's own meta.versionId stands for (http.html#versioning)."""
     version = _object(resource.get("meta")).get("versionId")
     return f'W/"{version}"' if isinstance(version, str) and version.isascii() and version.isprintable() else None
+
+
+def same_version(one: str | None, other: str | None) -> bool:
+    """Whether two ETags name one version, weak or strong (RFC 9110, section 8.8.3.2)."""
+    return one is not None and other is not None and one.removeprefix("W/") == other.removeprefix("W/")
 
 
 def issue_code(outcome: Mapping[str, Json]) -> str | None:

@@ -129,6 +129,11 @@ class EhrClient:
         answer = self._call(wire.operation(self._base_url, type_, id_, name, parameters or {}))
         return answers.decipher_operation(answer, type_, name, now=self._clock())
 
+    def patch(self, type_: str, id_: str, replaced: Mapping[str, str], *, if_match: str | None) -> Written:
+        """A new version with some top-level elements replaced, where an EHR takes a change no other way."""
+        answer = self._call(wire.patch(self._base_url, type_, id_, replaced, if_match=if_match))
+        return answers.decipher_write(answer, type_, base_url=self._base_url, now=self._clock(), id_=id_)
+
     def transaction(self, entries: Sequence[TransactionEntry]) -> list[Written | EhrError]:
         """Several writes at once; the result of each, because not every EHR that answers 200 did all of them."""
         answer = self._call(wire.transaction(self._base_url, entries))

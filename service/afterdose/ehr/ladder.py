@@ -5,13 +5,14 @@ and what the site has pinned comes last (it may take more than it declares). Wha
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from afterdose.core.clinic import Clinic
 from afterdose.core.errors import BadSettings
 from afterdose.ehr.capabilities import Capabilities
-from afterdose.ehr.wire import Interaction
+from afterdose.ehr.interactions import Interaction
+from afterdose.fhir.encode import END_OF, MISTAKE, status_element
 from afterdose.fhir.rungs import GENERIC, RUNG_NAMES, STEPS, WORKLIST, Artifact, EhrFacts, TypeFacts, rungs_of
 
 # R4 is what we write; the shapes that we use are the same in R4B (http://hl7.org/fhir/R4B/diff.html).
@@ -46,11 +47,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ladder:
-    """The decisions for one EHR, and what is known of it. ``faults``: what cannot work, in words for the site."""
+    """The decisions for one EHR, and what is known of it. ``faults``: what cannot work, in words for the site.
+
+    ``endings``: types that cannot be changed but ended, with the element and the value that do so."""
 
     decisions: Mapping[Artifact, Decision]
     facts: EhrFacts
     updatable: Mapping[str, bool]
+    endings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     faults: tuple[str, ...] = ()
 
     def type_of(self, artifact: Artifact) -> str | None:
@@ -60,6 +64,10 @@ class Ladder:
     def can_update(self, type_: str) -> bool:
         """Whether resources of a type can be changed."""
         return self.updatable.get(type_, True)
+
+    def end_of(self, type_: str) -> tuple[str, str] | None:
+        """How to end a resource of a type that cannot be changed otherwise; None where nothing can."""
+        return self.endings.get(type_)
 
     @property
     def plan_mode(self) -> PlanMode:
@@ -107,6 +115,7 @@ def decide(declared: Capabilities, facts: EhrFacts, pins: Mapping[Artifact, str]
         decisions=decisions,
         facts=facts,
         updatable={type_: _updates(type_, declared, facts) for type_ in types},
+        endings={type_: end for type_ in types if (end := _ending(type_, declared, facts)) is not None},
         faults=tuple(faults),
     )
 
@@ -147,6 +156,12 @@ def _decision(
 def _updates(type_: str, declared: Capabilities, facts: EhrFacts) -> bool:
     known = facts.of(type_).updates
     return declared.allows(type_, Interaction.UPDATE) if known is None else known
+
+
+def _ending(type_: str, declared: Capabilities, facts: EhrFacts) -> tuple[str, str] | None:
+    element, end = status_element(type_), END_OF.get(type_, MISTAKE)
+    can = element in facts.of(type_).patches and declared.allows(type_, Interaction.PATCH)
+    return (element, end) if can and not _updates(type_, declared, facts) else None
 
 
 def _missing(facts: TypeFacts, site: Collection[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which SMART scopes we ask for, and what a grant leaves out. Pure; derived from ``wire.INTERACTIONS``, what we call.
+"""Which SMART scopes we ask for, and what a grant leaves out. Pure; derived from ``INTERACTIONS``, what we call.
 
 Version 1 writes ``system/Appointment.read`` and ``system/Appointment.write``, version 2 ``system/Appointment.crus``
 (SMART App Launch 2.2, scopes-and-launch-context.html). An EHR may answer one scope that it does not know by refusing
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
-from afterdose.ehr.wire import INTERACTIONS, Interaction
+from afterdose.ehr.interactions import INTERACTIONS, Interaction
 
 Needs = Mapping[str, frozenset[Interaction]]
 """Resource type -> what we ask of it."""
@@ -19,14 +19,14 @@ ALL_WE_CALL: Needs = INTERACTIONS
 SUBSCRIPTION = "Subscription"
 
 _LETTERS = {
-    Interaction.CREATE: "c",
-    Interaction.READ: "r",
-    Interaction.UPDATE: "u",
-    Interaction.DELETE: "d",
-    Interaction.SEARCH: "s",
+    "c": frozenset({Interaction.CREATE}),
+    "r": frozenset({Interaction.READ}),
+    "u": frozenset({Interaction.UPDATE, Interaction.PATCH}),
+    "d": frozenset({Interaction.DELETE}),
+    "s": frozenset({Interaction.SEARCH}),
 }
 _READS = frozenset({Interaction.READ, Interaction.SEARCH})
-_WRITES = frozenset({Interaction.CREATE, Interaction.UPDATE, Interaction.DELETE})
+_WRITES = frozenset({Interaction.CREATE, Interaction.UPDATE, Interaction.PATCH, Interaction.DELETE})
 _SCOPE = re.compile(r"system/([A-Za-z]+|\*)\.(read|write|\*|c?r?u?d?s?)")
 
 
@@ -103,7 +103,7 @@ def _render(type_: str, wanted: frozenset[Interaction], style: ScopeStyle) -> li
     if not wanted:
         return []
     if style is ScopeStyle.V2:
-        return [f"system/{type_}." + "".join(letter for what, letter in _LETTERS.items() if what in wanted)]
+        return [f"system/{type_}." + "".join(letter for letter, what in _LETTERS.items() if what & wanted)]
     parts = [name for name, group in (("read", _READS), ("write", _WRITES)) if wanted & group]
     return [f"system/{type_}.{part}" for part in parts]
 
@@ -117,7 +117,7 @@ def _interactions(permission: str) -> frozenset[Interaction]:
         case "*":
             return _READS | _WRITES
         case letters:
-            return frozenset(what for what, letter in _LETTERS.items() if letter in letters)
+            return frozenset(one for letter, what in _LETTERS.items() if letter in letters for one in what)
 
 
 def _of_type(allowed: Needs, type_: str) -> frozenset[Interaction]:

@@ -1,82 +1,28 @@
 """Every call that afterdose makes to an EHR, as a value: what goes out. Pure; ``answers`` reads what comes back.
 
-``INTERACTIONS`` is the whole list: a request that is not in it cannot be built, so the scopes we ask for and the
-CapabilityStatement of what we call are derived from it. Rules: FHIR R4 http.html.
+A request that is not in ``INTERACTIONS`` cannot be built. Rules: FHIR R4 http.html.
 Whatever cannot be sent raises EhrRefused with one of FHIR's issue types.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from types import MappingProxyType
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 from uuid import UUID
 
 from afterdose.core.errors import EhrRefused
+from afterdose.ehr.interactions import INTERACTIONS, OPERATIONS, Interaction
 from afterdose.fhir import strict_json
 
 FHIR_JSON = "application/fhir+json"
+JSON_PATCH = "application/json-patch+json"
 
-
-class Interaction(StrEnum):
-    """What may be asked of one resource type; the values are FHIR's type-restful-interaction codes."""
-
-    READ = "read"
-    SEARCH = "search-type"
-    CREATE = "create"
-    UPDATE = "update"
-    DELETE = "delete"
-
-
-class SystemInteraction(StrEnum):
-    """What may be asked of the server as a whole."""
-
-    TRANSACTION = "transaction"
-    CAPABILITIES = "capabilities"
-
-
-_READ = frozenset({Interaction.READ})
-_FIND = frozenset({Interaction.SEARCH})
-_LOOK = _READ | _FIND
-_KEEP = frozenset(Interaction) - {Interaction.DELETE}
-_ADD = frozenset({Interaction.SEARCH, Interaction.CREATE})
-
-INTERACTIONS: Mapping[str, frozenset[Interaction]] = MappingProxyType(
-    {
-        "Appointment": _KEEP,
-        "CarePlan": _KEEP,
-        "Communication": _ADD,
-        "Condition": _LOOK,
-        "Consent": _LOOK,
-        "DocumentReference": _KEEP,
-        "Encounter": _LOOK,
-        "EpisodeOfCare": _READ,
-        "Goal": _KEEP,
-        "Group": _READ,
-        "List": _READ,
-        "Location": _READ,
-        "Medication": _READ,
-        "MedicationAdministration": _LOOK,
-        "MedicationRequest": _LOOK,
-        "Observation": _FIND,
-        "Patient": _LOOK,
-        "PractitionerRole": _READ,
-        "Procedure": _FIND,
-        "Provenance": _ADD,
-        "ServiceRequest": _KEEP,
-        "Subscription": frozenset(Interaction),
-        "Task": _KEEP,
-    }
-)
-OPERATIONS = MappingProxyType({"Subscription": frozenset({"events", "status"})})
-"""The operations on one resource that are called, by type; they only read."""
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,8192}")
 _URL = re.compile(r"https?://[!-~]{1,8000}")
-_SEARCH_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,99}")
+_SEARCH_NAME = re.compile(r"[A-Za-z_-][A-Za-z0-9_.:-]{0,99}")
 # What says nothing about a person, and so may stand in a URL and in the logs of every proxy on the way.
 _NEUTRAL_PARAMETERS = frozenset(
     {"_count", "_lastUpdated", "_sort", "_total", "_summary", "content", "eventsSinceNumber", "eventsUntilNumber"}
@@ -234,6 +180,20 @@ def operation(base_url: str, type_: str, id_: str, name: str, parameters: Mappin
     url = f"{_at(base_url, type_, _legal_id(type_, id_))}/${name}{f'?{urlencode(parameters)}' if parameters else ''}"
     headers = {"Accept": FHIR_JSON, "Cache-Control": "no-cache"}
     return Request(method="GET", url=url, template=f"{type_}/{{id}}/${name}", headers=headers)
+
+
+def patch(base_url: str, type_: str, id_: str, replaced: Mapping[str, str], *, if_match: str | None = None) -> Request:
+    """``PATCH [base]/[type]/[id]`` with a JSON Patch (RFC 6902) that replaces top-level elements."""
+    _check_known(type_, Interaction.PATCH)
+    operations = [{"op": "replace", "path": f"/{element}", "value": value} for element, value in replaced.items()]
+    return Request(
+        method="PATCH",
+        url=_at(base_url, type_, _legal_id(type_, id_)),
+        template=f"{type_}/{{id}}",
+        headers=_write_headers({"If-Match": if_match}) | {"Content-Type": JSON_PATCH},
+        body=strict_json.dumps(operations),
+        changes=True,
+    )
 
 
 def transaction(base_url: str, entries: Sequence[TransactionEntry]) -> Request:

@@ -40,6 +40,10 @@ Resource = dict[str, Any]
 
 _STATUS_ELEMENT = {"Goal": "lifecycleStatus"}
 
+# What a superfluous one becomes; an Appointment without times cannot be entered-in-error (R4 Appointment, app-3).
+END_OF: Mapping[str, str] = {"Appointment": "cancelled"}
+MISTAKE = "entered-in-error"
+
 RESOURCE_TYPE: Mapping[ArtifactKind, str] = {
     ArtifactKind.CARE_PLAN: "CarePlan",
     ArtifactKind.APPOINTMENT: "Appointment",

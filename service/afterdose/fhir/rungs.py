@@ -83,7 +83,8 @@ class TypeFacts:
     ``fields``: the elements that it takes, None where it takes all; ``single``: lists of which it takes one entry;
     ``values``: what an element has to say there; ``longest``: characters that a text may have, by path.
     ``needs``: what the site has to tell us (``location``, ``pool``, ``sender``).
-    ``updates``: None as it declares. ``again``: what can no longer be changed may be followed by a new one.
+    ``updates``: None as it declares. ``patches``: the elements that a patch may change where nothing else may.
+    ``again``: what can no longer be changed may be followed by a new one.
     ``attach``: a message has its text as an attachment.
     ``find``: the search that finds ours where an identifier does not, with ``{patient}`` and ``{since}``; empty where
     no search does. ``mark``: path of the text that then carries our reference.
@@ -96,6 +97,7 @@ class TypeFacts:
     longest: Mapping[str, int] = field(default_factory=dict)
     needs: frozenset[str] = frozenset()
     updates: bool | None = None
+    patches: frozenset[str] = frozenset()
     again: bool = False
     attach: bool = False
     find: Mapping[str, str] | None = None

@@ -12,7 +12,8 @@ class Behaviour:
 
     `transaction`: `atomic` as the specification says; `per-entry` declares transactions and answers each entry for
     itself without ever rolling back; `undeclared` refuses `POST [base]` with 405.
-    `if_none_exist`: `ignored` declares conditional create and ignores it; `undeclared` ignores it and says so.
+    `if_none_exist`: `ignored` declares conditional create and ignores it; `undeclared` ignores it and says so;
+    `raced` looks no further than the search index, which lags.
     `search_lag`: seconds, by the server's clock, for which a new resource can be read but is not found by search.
     `etags`: False leaves out ETag and meta.versionId, and ignores If-Match.
     `bearer`: the token that every request but `metadata` must carry.
@@ -21,7 +22,7 @@ class Behaviour:
     """
 
     transaction: Literal["atomic", "per-entry", "undeclared"] = "atomic"
-    if_none_exist: Literal["honoured", "ignored", "undeclared"] = "honoured"
+    if_none_exist: Literal["honoured", "raced", "ignored", "undeclared"] = "honoured"
     search_lag: float = 0.0
     etags: bool = True
     conflict_status: Literal[409, 412] = 412

@@ -111,6 +111,25 @@ def truncate_body() -> Fault:
     return fault
 
 
+def twice() -> Fault:
+    """A proxy repeats the request although it was carried out."""
+
+    def fault(serve: Serve, _pause: Pause) -> Answer:
+        serve()
+        return serve()
+
+    return fault
+
+
+def late(arrivals: list[Serve]) -> Fault:
+    """The connection closes, and the request arrives all the same: whenever what is put into `arrivals` is called."""
+
+    def fault(serve: Serve, _pause: Pause) -> None:
+        arrivals.append(serve)
+
+    return fault
+
+
 def html_200() -> Fault:
     """A login page or a captive portal answers 200; the request never reaches the server."""
     page = b"<!doctype html><title>Sign in</title><p>Please sign in to continue.</p>"
@@ -163,11 +182,12 @@ class Gateway:
         path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
         if path != "/fhir" and not path.startswith("/fhir/"):
             return self._app(environ, start_response)
-        self._buffer_body(environ)
+        body = self._body_of(environ)
         self._pause(self._latency_ms() / 1000)
         fault = self._take(environ["REQUEST_METHOD"], f"{path}?{query}" if query else path)
 
         def serve() -> Answer:
+            environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
             response = Response.from_app(self._app, environ, buffered=True)
             return Answer(response.status_code, tuple(response.headers.items()), response.get_data())
 
@@ -206,11 +226,11 @@ class Gateway:
         )
 
     @staticmethod
-    def _buffer_body(environ: WSGIEnvironment) -> None:
+    def _body_of(environ: WSGIEnvironment) -> bytes:
         """Take the whole request off the socket, so that an answer that ignores it is not lost to a reset."""
         stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH") or "0"
-        body = stream.read() if environ.get("wsgi.input_terminated") else stream.read(int(length))
-        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+        body: bytes = stream.read() if environ.get("wsgi.input_terminated") else stream.read(int(length))
+        return body
 
 
 def _environ_key(header: str) -> str:

@@ -74,13 +74,14 @@ class Interactions:
             return Written(200, found) if found else Written(201, self._write(type_, id_, resource))
 
     def existing(self, type_: str, if_none_exist: str | None) -> Version | None:
-        """What a conditional create finds. It looks at the store itself: the lag of the search index is not its lag."""
-        if if_none_exist is None or self.behaviour.if_none_exist != "honoured":
+        """What a conditional create finds. Where it is honoured, it looks at the store itself and not at the index."""
+        if if_none_exist is None or self.behaviour.if_none_exist not in ("honoured", "raced"):
             return None
         query = parse(type_, parse_qsl(if_none_exist.partition("?")[2] or if_none_exist), strict=True)
         if not query.criteria:
             raise Refusal(412, "incomplete", "If-None-Exist must hold search parameters that select something")
-        found = [v for v in self.store.living(type_) if v.resource and matches(v.resource, query, self.base_url)]
+        seen = self._indexed if self.behaviour.if_none_exist == "raced" else self.store.living
+        found = [v for v in seen(type_) if v.resource and matches(v.resource, query, self.base_url)]
         if len(found) > 1:
             raise Refusal(412, "multiple-matches", f"If-None-Exist matches {len(found)} resources")
         return found[0] if found else None
@@ -134,16 +135,16 @@ class Interactions:
         return bundle
 
     def _find(self, type_: str, query: Query) -> list[Version]:
-        lag, now = timedelta(seconds=self.behaviour.search_lag), self.store.now()
-        found = [
-            version
-            for version in self.store.living(type_)
-            if version.resource and version.created + lag <= now and matches(version.resource, query, self.base_url)
-        ]
+        found = [v for v in self._indexed(type_) if v.resource and matches(v.resource, query, self.base_url)]
         for key in reversed(query.sort):
             field: Callable[[Version], str] = _by_id if key.endswith("_id") else _by_update
             found.sort(key=field, reverse=key.startswith("-"))
         return found
+
+    def _indexed(self, type_: str) -> list[Version]:
+        """What a search can find now."""
+        lag, now = timedelta(seconds=self.behaviour.search_lag), self.store.now()
+        return [version for version in self.store.living(type_) if version.created + lag <= now]
 
     def _page(self, type_: str, token: str, fields: dict[str, str], link_base: str) -> Json:
         found = self._pages.get(token)

@@ -21,6 +21,7 @@ from afterdose.store.schema import instant_text
 _T = TypeVar("_T")
 
 ARRIVED = "facts"
+REPLAY = "replay"
 """The reason code of a patient about whom something was received."""
 
 

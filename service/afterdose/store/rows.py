@@ -138,7 +138,8 @@ class LedgerRow:
     ``identifier``: the value by which it is found in the EHR. ``desired_hash``: of what we last wanted.
     ``elements``: JSON that tells, element by element, what is ours in the artifact, as the EHR returned it.
     ``visit_start``, ``visit_end``: of an Appointment that people have given a time. ``booked``: now or at any time.
-    ``sent_at``: when a write was last begun; ``attempts``: writes begun. ``updated_at`` is set by the store.
+    ``sent_at``: when a write was last begun; ``attempts``: writes begun. ``check_at``: when to see whether it is the
+    only one with its identifier, None where that is known. ``updated_at`` is set by the store.
     """
 
     target: str
@@ -158,6 +159,7 @@ class LedgerRow:
     elements: Mapping[str, Any] = field(default_factory=dict)
     sent_at: datetime | None = None
     attempts: int = 0
+    check_at: datetime | None = None
     updated_at: datetime | None = None
 
 

@@ -149,6 +149,7 @@ ledger = sa.Table(
     sa.Column("elements", sa.JSON, nullable=False, comment="what is ours in it, as the EHR returned it"),
     sa.Column("sent_at", Instant),
     sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("check_at", Instant, comment="when to see whether it is the only one with its identifier"),
     sa.Column("updated_at", Instant, nullable=False),
     sa.Index("ix_ledger_ehr_id", "target", "resource_type", "ehr_id"),
 )

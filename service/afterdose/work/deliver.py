@@ -6,40 +6,29 @@ be trusted the EHR is searched by identifier before anything is sent again. What
 before it is changed; where a person was faster, the decision is made anew.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from afterdose.core.care import ArtifactKey, Standing
 from afterdose.core.errors import EhrConflict, EhrError, EhrGone, EhrRefused, EhrUnavailable
 from afterdose.core.reasons import Reason
-from afterdose.ehr.answers import Found, Written
+from afterdose.ehr.answers import Written, same_version
 from afterdose.ehr.client import EhrClient
-from afterdose.ehr.wire import INTERACTIONS, Interaction, TransactionEntry, identifier_query
+from afterdose.ehr.interactions import INTERACTIONS, Interaction
+from afterdose.ehr.wire import TransactionEntry, identifier_query
 from afterdose.fhir.profile_rules import ProfileRules
 from afterdose.fhir.rungs import GENERIC, EhrFacts
 from afterdose.store.rows import LedgerRow
-from afterdose.work.adopt import adopt
-from afterdose.work.drafts import Draft, Resource, placeholder
+from afterdose.work.adopt import Finder
+from afterdose.work.drafts import Draft, References, placeholder
 from afterdose.work.flaws import flaw
-from afterdose.work.journal import Journal, Write, known_artifact
-from afterdose.work.merge import merge, took_effect
-from afterdose.work.observe import sight
+from afterdose.work.journal import Journal, Write
+from afterdose.work.merge import Merged, fingerprint, merge
+from afterdose.work.stands import Stands, StandsOtherwise
+from afterdose.work.unwritten import Refusal
 
 _HANDS_OFF = frozenset({Standing.TAKEN_OVER, Standing.REMOVED_BY_PERSON})
-
-
-class StandsOtherwise(Exception):
-    """The EHR does not hold what the ledger says; the ledger has been corrected, decide again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """An artifact that cannot be written: the reason, and the EHR's own code where it gave one."""
-
-    key: ArtifactKey
-    reason: Reason
-    code: str | None = None
 
 
 class Delivery:
@@ -56,34 +45,53 @@ class Delivery:
         clock: Callable[[], datetime],
         facts: EhrFacts = GENERIC,
         attributes: bool = True,
+        search_first: bool = False,
     ) -> None:
-        """``attributes``: the EHR takes Provenance; ``facts``: what is known of it."""
+        """``attributes``: the EHR takes Provenance; ``facts``: what is known of it. ``search_first``: the ledger may
+        know less than the EHR, so that nothing is created before it was searched for."""
         self.journal = journal
         self.client = client
         self.hold = hold
         self._system = identifier_system
         self._profiles = profiles
         self._clock = clock
-        self._facts = facts
+        self._finder = Finder(client=client, facts=facts, system=identifier_system, hold=hold, clock=clock)
         self.attributes = attributes
-        self.refusals: list[Refusal] = []
+        self._search_first = search_first
+        self.stands = Stands(journal=journal, client=client, finder=self._finder, hold=hold)
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """What could not be written or looked at."""
+        return self.stands.refusals
 
     def deliver(self, drafts: Sequence[Draft]) -> None:
         """Write what differs. Raises EhrUnavailable (try later), StandsOtherwise (decide again) or LeaseLost."""
         pending = [draft for draft in drafts if self._differs(draft)]
         if len(pending) > 1 and self.client.capabilities().transaction:
-            self._send_together([write for draft in pending if (write := self._prepared(draft, pending)) is not None])
-        refused = {refusal.key for refusal in self.refusals}
+            self._send_together(self._prepared_together(pending))
+        refused = {refusal.key for refusal in self.refusals if not refusal.written}
         for draft in drafts:
             if draft.key not in refused and self._differs(draft):
-                write = self._prepared(draft, [])
+                write = self._prepared(draft, ())
                 if write is not None:
                     self._send(write)
 
-    def look(self, keys: Sequence[ArtifactKey]) -> bool:
-        """Read artifacts and note how they stand; whether anything was news."""
-        news = [self._looked(self.journal.rows[key]) for key in keys]
-        return any(news)
+    def _prepared_together(self, pending: Sequence[Draft]) -> list[Write]:
+        """What to send in one transaction. What refers to a create that will not be in it is prepared anew."""
+        company = {draft.key for draft in pending if self._is_new(draft)}
+        writes: dict[ArtifactKey, Write | None] = {}
+        todo = list(pending)
+        while todo:
+            writes |= {draft.key: self._prepared(draft, company) for draft in todo}
+            begun = {key for key, write in writes.items() if write is not None and write.row.ehr_id is None}
+            gone, company = company - begun, begun
+            todo = [draft for draft in pending if writes[draft.key] is not None and gone & set(draft.mentioned)]
+        return [write for write in writes.values() if write is not None and not write.alone]
+
+    def _is_new(self, draft: Draft) -> bool:
+        row = self.journal.rows.get(draft.key)
+        return row is None or row.ehr_id is None
 
     def _differs(self, draft: Draft) -> bool:
         row = self.journal.rows.get(draft.key)
@@ -98,47 +106,84 @@ class Delivery:
         """Whether there is still time for it."""
         return draft.begin_by is None or self._clock() < draft.begin_by
 
-    def _prepared(self, draft: Draft, together_with: Sequence[Draft]) -> Write | None:
+    def _prepared(self, draft: Draft, together_with: Collection[ArtifactKey]) -> Write | None:
         try:
             return self._prepare(draft, together_with)
         except EhrRefused as refused:
             self.refusals.append(Refusal(key=draft.key, reason=Reason.EHR_REFUSED, code=refused.shown))
             return None
 
-    def _prepare(self, draft: Draft, together_with: Sequence[Draft]) -> Write | None:
+    def _prepare(self, draft: Draft, together_with: Collection[ArtifactKey]) -> Write | None:
         """What to send for a draft, or None where there is nothing to send. Reads or searches first as needed."""
         row = self.journal.rows.get(draft.key) or self.journal.new_row(draft.key, draft.type)
-        if row.ehr_id is None and (row.attempts > 0 or not self._conditional(row.resource_type)):
-            row = self._find(row)
-        references = dict(self.journal.references())
-        for other in together_with:
-            references.setdefault(other.key, placeholder(other.key))
+        if row.ehr_id is None and (self._search_first or row.attempts > 0 or not self._conditional(row.resource_type)):
+            row = self.stands.find(row)
+        references = {key: placeholder(key) for key in together_with} | dict(self.journal.references())
         wish = draft.wanted(references)
         if row.ehr_id is None and draft.withdrawn and not self._has_to_say_so(draft):
             self.journal.keep(replace(row, standing=Standing.WITHDRAWN, desired_hash=wish, attempts=0))
             return None
-        if row.ehr_id is not None and not draft.updates and row.desired_hash is not None:
-            self._cannot_change(draft, row)
-            return None
-        wanted = draft.build(references)
         if row.ehr_id is None:
-            current: Resource = {}
-            merged = merge(wanted, None, {})
-        else:
-            found, news = self._read(row)
-            if found is None or news:
-                raise StandsOtherwise
-            row = replace(self.journal.rows[draft.key], etag=found.etag)
-            current = dict(found.resource)
-            merged = merge(wanted, current, row.elements.get("owned", {}))
-            if not merged.changed:
-                self.journal.keep(replace(row, desired_hash=wish, standing=self._standing(draft)))
-                return None
-        if problem := flaw(merged.resource, current, self._profiles):
-            code = f"{problem.code} {problem.path}"
-            self.refusals.append(Refusal(key=draft.key, reason=Reason.CONFORMANCE_FAILED, code=code))
+            merged = merge(draft.build(references), None, {})
+            return self._sound(Write(draft=draft, wish=wish, row=row, merged=merged, provable=self._provable(row)))
+        if not draft.updates and row.desired_hash is not None:
+            return self._instead_of_a_change(draft, row, wish)
+        return self._change(draft, row, wish, references)
+
+    def _change(self, draft: Draft, row: LedgerRow, wish: str, references: References) -> Write | None:
+        """What stands there, brought to what is wanted as far as it is ours."""
+        found, news = self.stands.read(row)
+        if found is None or news:
+            raise StandsOtherwise
+        row, current = self.journal.rows[draft.key], dict(found.resource)
+        merged = merge(draft.build(references), current, row.elements.get("owned", {}))
+        if not merged.changed:
+            standing = Standing.WITHDRAWN if draft.withdrawn else Standing.WRITTEN
+            self.journal.keep(replace(row, desired_hash=wish, standing=standing))
             return None
-        return Write(draft=draft, wish=wish, row=row, merged=merged)
+        write = Write(draft=draft, wish=wish, row=row, merged=merged, current=current, if_match=found.etag)
+        return self._sound(write)
+
+    def _instead_of_a_change(self, draft: Draft, row: LedgerRow, wish: str) -> Write | None:
+        """What stands there is out of date. Where it may be written again, the next generation takes its place; where
+        its end can be said, it is ended; else a person is told. Raises StandsOtherwise."""
+        if draft.again:
+            follower = replace(draft.key, generation=draft.key.generation + 1)
+            self.journal.keep(
+                replace(row, standing=Standing.WITHDRAWN, attempts=0), self.journal.new_row(follower, draft.type)
+            )
+            raise StandsOtherwise
+        found, news = self.stands.read(row)
+        if found is None or news:
+            raise StandsOtherwise
+        if draft.ends_as is None:
+            self.refusals.append(Refusal(key=draft.key, reason=Reason.EHR_KEEPS_OLD))
+            return None
+        row, current = self.journal.rows[draft.key], dict(found.resource)
+        element, end = draft.ends_as
+        ours = {**row.elements.get("owned", {}), element: fingerprint(end)}
+        merged = Merged(resource={**current, element: end}, ours=ours)
+        return Write(
+            draft=draft,
+            wish=wish,
+            row=row,
+            merged=merged,
+            current=current,
+            if_match=found.etag,
+            patch={element: end},
+        )
+
+    def _sound(self, write: Write) -> Write | None:
+        """The write, unless what it would send does not conform."""
+        problem = flaw(write.merged.resource, write.current, self._profiles)
+        if problem is None:
+            return write
+        code = f"{problem.code} {problem.path}"
+        self.refusals.append(Refusal(key=write.draft.key, reason=Reason.CONFORMANCE_FAILED, code=code))
+        return None
+
+    def _provable(self, row: LedgerRow) -> bool:
+        return self._finder.can_find(row.resource_type)
 
     def _has_to_say_so(self, draft: Draft) -> bool:
         """Whether an end has to be told in a resource of its own, because the one before cannot be changed."""
@@ -150,88 +195,6 @@ class Delivery:
                 for key, row in self.journal.rows.items()
             )
         )
-
-    def _cannot_change(self, draft: Draft, row: LedgerRow) -> None:
-        """What stands there is out of date. Where it may be written again, the next generation takes its place; else
-        a person is told. Raises StandsOtherwise."""
-        if draft.again:
-            follower = replace(draft.key, generation=draft.key.generation + 1)
-            self.journal.keep(
-                replace(row, standing=Standing.WITHDRAWN, attempts=0), self.journal.new_row(follower, draft.type)
-            )
-            raise StandsOtherwise
-        found, news = self._read(row)
-        if found is None or news:
-            raise StandsOtherwise
-        self.refusals.append(Refusal(key=draft.key, reason=Reason.EHR_KEEPS_OLD))
-
-    def _standing(self, draft: Draft) -> Standing:
-        return Standing.WITHDRAWN if draft.withdrawn else Standing.WRITTEN
-
-    def _find(self, row: LedgerRow) -> LedgerRow:
-        """Look for what an earlier attempt may have written."""
-        try:
-            found = adopt(
-                row,
-                client=self.client,
-                facts=self._facts.of(row.resource_type),
-                system=self._system,
-                hold=self.hold,
-                clock=self._clock,
-            )
-        except EhrConflict as conflict:
-            raise StandsOtherwise from conflict
-        if found.ehr_id is not None:
-            found = replace(found, standing=Standing.WRITTEN)
-            self.journal.keep(found)
-        return found
-
-    def _looked(self, row: LedgerRow) -> bool:
-        try:
-            return self._read(row)[1]
-        except EhrRefused as refused:  # of this one; the others are looked at all the same
-            self.refusals.append(Refusal(key=row.key, reason=Reason.EHR_REFUSED, code=refused.shown))
-            return False
-
-    def _read(self, row: LedgerRow) -> tuple[Found | None, bool]:
-        """Read one artifact of ours and note how it stands. Second: whether that was news to the ledger."""
-        if row.ehr_id is None:
-            return None, False
-        self.hold()
-        try:
-            found = self.client.read(row.resource_type, row.ehr_id)
-        except EhrGone:
-            gone = replace(row, standing=Standing.REMOVED_BY_PERSON, ehr_status=None, attempts=0)
-            self.journal.keep(gone)
-            return None, gone.standing is not row.standing
-        owned, sent = row.elements.get("owned", {}), row.elements.get("sent", {})
-        arrived = took_effect(dict(found.resource), owned=owned, sent=sent)
-        if arrived:
-            owned = sent
-        seen = sight(
-            row.key.kind,
-            found.resource,
-            owned=owned,
-            standing=row.standing,
-            was_booked=row.booked,
-            was_active=row.was_active,
-        )
-        looked = replace(
-            row,
-            standing=seen.standing,
-            ehr_status=seen.ehr_status,
-            booked=seen.booked,
-            visit_start=seen.visit_start,
-            visit_end=seen.visit_end,
-            was_active=seen.was_active,
-            desired_hash=None if arrived else row.desired_hash,
-            elements={"owned": owned, "sent": {}},
-            attempts=0,
-        )
-        news = _told(looked) != _told(row)
-        if looked != row:
-            self.journal.keep(looked)
-        return found, news
 
     def _conditional(self, type_: str) -> bool:
         """Whether this EHR says that it heeds If-None-Exist."""
@@ -247,12 +210,7 @@ class Delivery:
         self.hold()
         write = self.journal.intend([write])[0]
         try:
-            if write.row.ehr_id is None:
-                done = self.client.create(write.merged.resource, if_none_exist=self._unless_there(write.row))
-            else:
-                done = self.client.update(
-                    write.row.resource_type, write.row.ehr_id, write.merged.resource, if_match=write.row.etag
-                )
+            done = self._sent(write)
         except (EhrConflict, EhrGone) as conflict:
             raise StandsOtherwise from conflict
         except EhrUnavailable as error:
@@ -263,11 +221,24 @@ class Delivery:
             self.refusals.append(Refusal(key=write.draft.key, reason=Reason.EHR_REFUSED, code=refused.shown))
             return
         self.journal.record([(write, self._with_body(write, done))])
-        if write.row.ehr_id is None and not done.created:
+        if (write.row.ehr_id is None and not done.created) or (write.ends and not write.draft.withdrawn):
             raise StandsOtherwise
 
+    def _sent(self, write: Write) -> Written:
+        """The answer to one write. Where no ETag guards a person's change, it is looked for at the last moment."""
+        row = write.row
+        if row.ehr_id is None:
+            return self.client.create(write.merged.resource, if_none_exist=self._unless_there(row))
+        if write.if_match is None:
+            self.hold()
+            if self.client.read(row.resource_type, row.ehr_id).resource != write.current:
+                raise StandsOtherwise
+        if write.patch:
+            return self.client.patch(row.resource_type, row.ehr_id, write.patch, if_match=write.if_match)
+        return self.client.update(row.resource_type, row.ehr_id, write.merged.resource, if_match=write.if_match)
+
     def _with_body(self, write: Write, done: Written) -> Written:
-        """What an EHR stored that answered with nothing but an id, where it can be read."""
+        """What an EHR stored that answered with nothing but an id, where it can be read and nobody changed it since."""
         type_ = write.row.resource_type
         if done.resource is not None or Interaction.READ not in INTERACTIONS.get(type_, ()):
             return done
@@ -275,6 +246,8 @@ class Delivery:
         try:
             found = self.client.read(type_, done.id)
         except EhrError:
+            return done
+        if done.etag is not None and not same_version(found.etag, done.etag):
             return done
         return replace(done, resource=found.resource, etag=found.etag or done.etag)
 
@@ -290,7 +263,7 @@ class Delivery:
                 full_url=placeholder(write.draft.key) if write.row.ehr_id is None else None,
                 id=write.row.ehr_id,
                 if_none_exist=self._unless_there(write.row),
-                if_match=write.row.etag,
+                if_match=write.if_match,
             )
             for write in begun
         ]
@@ -301,16 +274,9 @@ class Delivery:
             if isinstance(error, EhrUnavailable):
                 raise
             return
-        done = [(write, one) for write, one in zip(begun, results, strict=True) if isinstance(one, Written)]
+        both = list(zip(begun, results, strict=True))
+        done = [(write, self._with_body(write, one)) for write, one in both if isinstance(one, Written)]
         self.journal.record(done, settled=len(done) == len(begun))
-        self.journal.failed(
-            [(write, one) for write, one in zip(begun, results, strict=True) if isinstance(one, EhrError)]
-        )
+        self.journal.failed([(write, one) for write, one in both if isinstance(one, EhrError)])
         if any(write.row.ehr_id is None and not one.created for write, one in done):
             raise StandsOtherwise
-
-
-def _told(row: LedgerRow) -> tuple[object, ...]:
-    """What the rules are told of an artifact: when it changes, the decision has to be made anew."""
-    known = known_artifact(row)
-    return (known.standing, known.booked, known.was_active, known.start, known.end, known.ehr_status)

@@ -56,7 +56,8 @@ class Draft:
     for that.
 
     ``mentioned``: the artifacts that it refers to as far as they are there. ``begin_by``: it is not begun later; None
-    where there is no such time. ``updates``: it can be changed; where not, a changed wish may be written ``again``.
+    where there is no such time. ``updates``: it can be changed; where not, a changed wish may be written ``again``, or
+    what stands there is ended: ``ends_as`` is its status element and the value that can be given to that.
     ``make``: makes the resource; it is made once for all who ask, because the ids change nothing but the references.
     """
 
@@ -68,6 +69,7 @@ class Draft:
     begin_by: datetime | None = None
     updates: bool = True
     again: bool = False
+    ends_as: tuple[str, str] | None = None
     _made: dict[tuple[ArtifactKey, ...], tuple[Resource, str]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -167,6 +169,7 @@ class _Drafting:
             begin_by=begin_by,
             updates=self._ladder.can_update(type_),
             again=facts.again,
+            ends_as=self._ladder.end_of(type_),
         )
 
     def _about(self, course: ArtifactKey | None) -> Letterhead:

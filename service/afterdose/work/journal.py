@@ -5,7 +5,7 @@ and after a write leaves.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,8 @@ from afterdose.ehr.answers import Written
 from afterdose.fhir.encode import status_element
 from afterdose.store.rows import AuditEntry, Claim, LedgerRow
 from afterdose.store.store import Store
-from afterdose.work.drafts import Draft, References
+from afterdose.work.adopt import INDEX_LAG
+from afterdose.work.drafts import Draft, References, Resource
 from afterdose.work.merge import Merged, settle
 
 
@@ -24,13 +25,29 @@ from afterdose.work.merge import Merged, settle
 class Write:
     """One write that is about to happen: the draft, its ledger row, and what is sent.
 
-    ``wish``: the fingerprint of what is wanted, as far as what it refers to is there.
+    ``wish``: the fingerprint of what is wanted, as far as what it refers to is there. ``current``: what was read, and
+    ``if_match`` its ETag. ``patch``: the elements that are replaced, where the EHR takes no more than an end.
+    ``provable``: a search can find it.
     """
 
     draft: Draft
     wish: str
     row: LedgerRow
     merged: Merged
+    current: Resource = field(default_factory=dict)
+    if_match: str | None = None
+    patch: Mapping[str, str] = field(default_factory=dict)
+    provable: bool = False
+
+    @property
+    def ends(self) -> bool:
+        """Whether the artifact has ended after it."""
+        return self.draft.withdrawn or bool(self.patch)
+
+    @property
+    def alone(self) -> bool:
+        """Whether it cannot be part of a transaction: a patch, or a change that no ETag guards."""
+        return bool(self.patch) or (self.row.ehr_id is not None and self.if_match is None)
 
 
 class Journal:
@@ -81,29 +98,32 @@ class Journal:
 
     def record(self, done: Sequence[tuple[Write, Written]], *, settled: bool = True) -> None:
         """Commit what the EHR answered. Not ``settled``: look at these artifacts again, their company was refused."""
-        rows, audit = [], []
+        rows, audit, now = [], [], self._clock()
         for write, written in done:
             resource: Any = written.resource
             sent = write.row.elements["sent"]
             ours = written.created or write.row.ehr_id is not None
             status = (resource or write.merged.resource).get(status_element(write.row.resource_type))
+            is_new = write.row.ehr_id is None
             rows.append(
                 replace(
                     write.row,
                     ehr_id=written.id,
-                    etag=written.etag,
-                    standing=Standing.WITHDRAWN if write.draft.withdrawn else Standing.WRITTEN,
+                    etag=written.etag if ours else None,
+                    standing=Standing.WITHDRAWN if write.ends else Standing.WRITTEN,
                     ehr_status=str(status) if status is not None else "",
                     was_active=write.row.was_active or status == "active",
                     desired_hash=write.wish if ours and settled else None,
                     elements={
                         "owned": settle(write.merged, dict(resource)) if ours and resource is not None else sent,
                         "sent": {} if resource is not None else sent,
-                    },
+                    }
+                    | ({"unread": True} if is_new and ours else {}),
                     attempts=0,
+                    check_at=now + INDEX_LAG if is_new and write.provable else write.row.check_at,
                 )
             )
-            audit.append(_audited(rows[-1], "done" if ours else "found", created=write.row.ehr_id is None))
+            audit.append(_audited(rows[-1], "done" if ours else "found", created=is_new))
         if rows:
             self.keep(*rows, audit=audit)
 

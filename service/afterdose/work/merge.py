@@ -84,16 +84,41 @@ def settle(merged: Merged, returned: Resource) -> dict[str, Any]:
     for element, mine in merged.ours.items():
         there = returned.get(element)
         if isinstance(mine, list):
-            sent = merged.resource.get(element) or []
-            stored = there if isinstance(there, list) and len(there) == len(sent) else sent
-            owned[element] = [
-                [wanted, place if isinstance(place, str) else fingerprint(stored[place])] for wanted, place in mine
-            ]
+            sent = [fingerprint(entry) for entry in merged.resource.get(element) or []]
+            stored = _stored_as(sent, there)
+            owned[element] = [[wanted, place if isinstance(place, str) else stored[place]] for wanted, place in mine]
         elif element in merged.taken_over:
             owned[element] = mine
         elif there is not None:
             owned[element] = fingerprint(there)
     return owned
+
+
+def rebase(owned: Owned, current: Resource) -> dict[str, Any]:
+    """Ownership once the EHR itself has rewritten what we wrote: nobody else has touched ``current`` since.
+
+    What it left out stays remembered as it was: a person who puts it back is a person.
+    """
+    found: dict[str, Any] = {}
+    for element, mine in owned.items():
+        there = current.get(element)
+        if isinstance(mine, list):
+            stored = _stored_as([returned for _, returned in mine], there)
+            found[element] = [[wanted, now] for (wanted, _), now in zip(mine, stored, strict=True)]
+        else:
+            found[element] = mine if there is None else fingerprint(there)
+    return found
+
+
+def _stored_as(sent: Sequence[str], there: object) -> list[str]:
+    """How each entry of a list was stored: found again in whatever place, else as what stands in its place."""
+    prints = [fingerprint(entry) for entry in there] if isinstance(there, list) else []
+    if len(prints) != len(sent):
+        return list(sent)
+    rewritten = [mark for mark in prints if mark not in set(sent)]
+    lost = [mark for mark in sent if mark not in set(prints)]
+    became = dict(zip(lost, rewritten, strict=True)) if len(lost) == len(rewritten) else {}
+    return [became.get(mark, mark) for mark in sent]
 
 
 def still_ours(current: Resource, owned: Owned, elements: Sequence[str]) -> bool:

@@ -36,7 +36,8 @@ from afterdose.store.append import ARRIVED
 from afterdose.store.rows import Claim, LedgerRow, OutcomeRow
 from afterdose.store.store import Store
 from afterdose.work.attribution import attribute, resume
-from afterdose.work.deliver import Delivery, Refusal, StandsOtherwise
+from afterdose.work.deliver import Delivery
+from afterdose.work.doubt import earliest, heard_late, in_doubt
 from afterdose.work.drafts import drafts
 from afterdose.work.gather import Gathered, Gatherer
 from afterdose.work.journal import Journal, known_artifact
@@ -45,8 +46,9 @@ from afterdose.work.on_file import OnFile
 from afterdose.work.rehearsal import rehearse
 from afterdose.work.related import Source
 from afterdose.work.report import outcome_rows
+from afterdose.work.stands import StandsOtherwise, next_proof
 from afterdose.work.touched import was_touched
-from afterdose.work.unwritten import merged, on_worklist, refused_items, said
+from afterdose.work.unwritten import Refusal, merged, on_worklist, refused_items, said
 from afterdose.work.watch import missed
 
 _ROUNDS = 4
@@ -92,10 +94,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What came of it: when to look again (None = when facts change), and whether a person has to act."""
+    """What came of it: when to look again (None = when facts change)."""
 
     next_due_at: datetime | None
-    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ class Reconciler:
         same_server = [fact for fact in gathered.others if not self._dose_bases[claim.target][fact.source]]
         look, unread = ARRIVED not in claim.reasons, list[Refusal]()
         on_file: OnFile | None = None
+        doubt = in_doubt(claim.reasons)
         for _ in range(_ROUNDS):
             now = self._clock()
             rows = {row.key: row for row in self._store.ledger.load(claim.target, claim.patient)}
@@ -167,23 +169,29 @@ class Reconciler:
                 clock=self._clock,
                 facts=target.facts,
                 attributes=ladder is not None and ladder.type_of(Artifact.PROVENANCE) is not None,
+                search_first=in_doubt(claim.reasons) or heard_late(care),
             )
             head = self._letterhead(claim.patient, target, snapshot.clinic)
             try:
+                if doubt:
+                    doubt = False
+                    delivery.stands.doubt(now)
                 if look:
-                    look, news = False, delivery.look(_open(rows))
+                    look, news = False, delivery.stands.look(_open(rows))
                     unread = delivery.refusals
                     if news:
                         continue
                 delivery.deliver(drafts(care, head, ladder, _written(rows)))
+                resume(delivery, head, now=now)
+                for plan in care.plans:
+                    attribute(plan, delivery, head, now=now)
+                if delivery.stands.prove(now):
+                    continue
             except StandsOtherwise:
                 continue
-            resume(delivery, head, now=now)
-            for plan in care.plans:
-                attribute(plan, delivery, head, now=now)
             refusals = list(dict.fromkeys([*unread, *delivery.refusals]))
             self._remember(claim, care, delivery.journal.rows, refusals, ladder=ladder, before=remembered)
-            return Done(next_due_at=care.wake_up, refused=bool(refusals))
+            return Done(next_due_at=earliest(care.wake_up, next_proof(delivery.journal.rows.values(), now)))
         raise EhrConflict("the resources of one patient kept changing while they were written")
 
     def _ladder(self, target: Target, clinic: Clinic) -> tuple[Ladder | None, EhrError | None]:
@@ -250,7 +258,7 @@ class Reconciler:
         before: _Remembered | None = None,
     ) -> _Remembered:
         """Commit what was decided: before writing (so that ids survive a crash), and after where that changed it."""
-        refused = {refusal.key for refusal in refusals if refusal.key.kind not in BESIDES}
+        refused = {one.key for one in refusals if one.key.kind not in BESIDES and not one.written}
         outcomes = outcome_rows(care, target=claim.target, patient=claim.patient, refused=refused)
         reviews = [item for item in care.reviews if not _resolved(item, care, rows)]
         reviews += refused_items(care, refusals)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from afterdose.core.errors import EhrError, EhrGone, EhrRefused
 from afterdose.ehr.client import EhrClient
-from afterdose.ehr.wire import Interaction
+from afterdose.ehr.interactions import Interaction
 from afterdose.fhir import strict_json
 from afterdose.fhir.administration import envelope
 from afterdose.fhir.elements import member, members, reference

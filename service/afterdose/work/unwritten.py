@@ -4,17 +4,30 @@ So is what the EHR refused.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from afterdose.core.care import Care, DoseVerdict, ReviewItem
+from afterdose.core.care import ArtifactKey, Care, DoseVerdict, ReviewItem
 from afterdose.core.dose import DoseKey
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.ehr.ladder import Ladder
 from afterdose.fhir.rungs import Artifact
 from afterdose.store.rows import OutcomeRow
-from afterdose.work.deliver import Refusal
 
 _FOR_STAFF = frozenset({Outcome.PLANNED, Outcome.UNMET})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An artifact that cannot be written, or of which two stand: the reason, and the EHR's own code if any."""
+
+    key: ArtifactKey
+    reason: Reason
+    code: str | None = None
+
+    @property
+    def written(self) -> bool:
+        """Whether it stands all the same."""
+        return self.reason is Reason.DOUBLE_IN_EHR
 
 
 def on_worklist(care: Care, ladder: Ladder) -> list[ReviewItem]:
@@ -43,24 +56,6 @@ def said(rows: Sequence[OutcomeRow], care: Care, ladder: Ladder) -> list[Outcome
     return [replace(row, reasons=(*row.reasons, Reason.NOT_WRITTEN)) if row.key in unwritten else row for row in rows]
 
 
-def merged(items: Sequence[ReviewItem]) -> list[ReviewItem]:
-    """One item for each founder, with the reasons of all."""
-    by_founder: dict[DoseKey, ReviewItem] = {}
-    for item in items:
-        first = by_founder.get(item.founder)
-        reasons = (*first.reasons, *item.reasons) if first is not None else item.reasons
-        codes = (*first.codes, *item.codes) if first is not None else item.codes
-        kept = replace(first or item, reasons=tuple(dict.fromkeys(reasons)), codes=tuple(dict.fromkeys(codes)))
-        by_founder[item.founder] = kept
-    return list(by_founder.values())
-
-
-def _unplanned(care: Care, ladder: Ladder) -> list[DoseVerdict]:
-    if any(ladder.type_of(one) is not None for one in (Artifact.CARE_PLAN, Artifact.APPOINTMENT)):
-        return []
-    return [verdict for verdict in care.verdicts if verdict.outcome in _FOR_STAFF and verdict.session_id is not None]
-
-
 def refused_items(care: Care, refusals: Sequence[Refusal]) -> list[ReviewItem]:
     """One question for each dose session whose resources, or whose course plan, could not be written."""
     items = []
@@ -79,3 +74,21 @@ def refused_items(care: Care, refusals: Sequence[Refusal]) -> list[ReviewItem]:
                 )
             )
     return items
+
+
+def merged(items: Sequence[ReviewItem]) -> list[ReviewItem]:
+    """One item for each founder, with the reasons of all."""
+    by_founder: dict[DoseKey, ReviewItem] = {}
+    for item in items:
+        first = by_founder.get(item.founder)
+        reasons = (*first.reasons, *item.reasons) if first is not None else item.reasons
+        codes = (*first.codes, *item.codes) if first is not None else item.codes
+        kept = replace(first or item, reasons=tuple(dict.fromkeys(reasons)), codes=tuple(dict.fromkeys(codes)))
+        by_founder[item.founder] = kept
+    return list(by_founder.values())
+
+
+def _unplanned(care: Care, ladder: Ladder) -> list[DoseVerdict]:
+    if any(ladder.type_of(one) is not None for one in (Artifact.CARE_PLAN, Artifact.APPOINTMENT)):
+        return []
+    return [verdict for verdict in care.verdicts if verdict.outcome in _FOR_STAFF and verdict.session_id is not None]

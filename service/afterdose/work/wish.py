@@ -9,7 +9,7 @@ from uuid import UUID
 from afterdose.core.errors import BadSettings, EhrRefused
 from afterdose.ehr.answers import Resource
 from afterdose.ehr.client import EhrClient
-from afterdose.ehr.wire import Interaction
+from afterdose.ehr.interactions import Interaction
 from afterdose.fhir.subscription import TOLD_OF, TYPE, Content, Form, SubscriptionFacts, Wanted, mark_of, tags
 
 _R5 = ("5.", "6.")

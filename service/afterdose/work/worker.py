@@ -15,6 +15,7 @@ from afterdose.core.errors import EhrConflict, EhrError, EhrRefused, EhrUnavaila
 from afterdose.logs import get_logger
 from afterdose.store.rows import Claim
 from afterdose.store.store import Store
+from afterdose.work.doubt import DOUBTED
 from afterdose.work.reconcile import Reconciler
 from afterdose.work.retry import next_attempt
 from afterdose.work.trail import reading
@@ -86,8 +87,9 @@ class Worker:
             return False
         try:
             self._work(claim)
-        except LeaseLost:
+        except LeaseLost:  # what was sent meanwhile may stand there twice
             log.info("lease_lost", attempts=claim.attempts)
+            self._store.agenda.put(claim.target, claim.patient, self._clock(), DOUBTED)
         return True
 
     def _work(self, claim: Claim) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from afterdose.ehr import wire
+from afterdose.ehr.interactions import INTERACTIONS, Interaction
 from afterdose.ehr.scopes import (
     ALL_WE_CALL,
     grants_any,
@@ -13,7 +13,6 @@ from afterdose.ehr.scopes import (
     scopes_to_ask,
     without_subscriptions,
 )
-from afterdose.ehr.wire import Interaction
 
 V2 = ("permission-v1", "permission-v2")
 NEEDS = {
@@ -48,7 +47,7 @@ def test_a_server_that_does_not_declare_version_two_is_asked_in_version_one(capa
 def test_the_scopes_are_derived_from_the_calls_that_can_be_made() -> None:
     types = {scope.removeprefix("system/").partition(".")[0] for scope in ask(needs=ALL_WE_CALL)}
 
-    assert types == set(wire.INTERACTIONS)
+    assert types == set(INTERACTIONS)
     assert left_out(ask(needs=ALL_WE_CALL), ask((), needs=ALL_WE_CALL)) == ()
 
 

@@ -340,6 +340,52 @@ class TestAnswers:
         assert isinstance(result, EhrAmbiguous)
 
 
+class TestPatches:
+    def test_a_patch_replaces_elements_of_the_version_that_was_read(self) -> None:
+        request = wire.patch(BASE, "Appointment", "7", {"status": "cancelled"}, if_match='W/"10-1"')
+        assert (request.method, request.url, request.changes) == ("PATCH", f"{BASE}/Appointment/7", True)
+        assert request.headers["Content-Type"] == "application/json-patch+json"
+        assert request.headers["If-Match"] == 'W/"10-1"'
+        assert strict_json.loads(request.body) == [{"op": "replace", "path": "/status", "value": "cancelled"}]
+
+    def test_what_need_not_be_patched_cannot_be(self) -> None:
+        with pytest.raises(EhrRefused, match="patch"):
+            wire.patch(BASE, "CarePlan", "7", {"status": "revoked"})
+
+    @pytest.mark.parametrize("status", [200, 204])
+    def test_an_empty_answer_with_the_new_version_is_enough_where_the_id_was_ours_to_say(self, status: int) -> None:
+        written = update(Answer(status=status, headers={"etag": 'W/"10"', "content-type": "text/html"}))
+        assert (written.id, written.etag, written.resource) == ("6427746", 'W/"10"', None)
+
+    @pytest.mark.parametrize("decipher", [update, create])
+    def test_an_empty_answer_without_a_version_or_an_id_proves_nothing(self, decipher: Any) -> None:
+        with pytest.raises(EhrAmbiguous):
+            decipher(Answer(status=200, headers={}))
+
+    def test_the_location_of_another_host_proves_nothing(self) -> None:
+        with pytest.raises(EhrAmbiguous):
+            create(
+                Answer(status=201, headers={"location": "https://elsewhere.example/r4/Appointment/1", "etag": '"1"'})
+            )
+
+    @pytest.mark.parametrize(
+        ("status", "error"),
+        [
+            (409, EhrConflict),
+            (412, EhrConflict),
+            (422, EhrRefused),
+            (423, EhrUnavailable),
+            (424, EhrUnavailable),
+            (428, EhrRefused),
+            (429, EhrUnavailable),
+        ],
+    )
+    def test_what_a_refusal_of_a_change_means(self, status: int, error: type[Exception]) -> None:
+        with pytest.raises(error) as raised:
+            update(Answer(status=status, headers={}))
+        assert not isinstance(raised.value, EhrAmbiguous)
+
+
 class TestRetryAfter:
     @pytest.mark.parametrize(
         ("headers", "wait"),

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterdose.work.merge import merge, settle, still_ours
+from afterdose.work.merge import merge, rebase, settle, still_ours
 
 
 def a_plan(**elements):
@@ -99,6 +99,27 @@ def test_what_the_server_normalises_is_still_ours():
 
     assert still_ours(normalised, owned, ["title", "activity"])
     assert merge(a_plan(title="new"), normalised, owned).resource["title"] == "new"
+
+
+def test_an_entry_is_known_again_where_the_server_has_put_it_elsewhere():
+    first, second = {"reference": "1"}, {"reference": "2"}
+    merged = merge(a_plan(activity=[first, second]), None, {})
+    reordered = {**merged.resource, "activity": [second, first]}
+
+    without_the_second = merge(a_plan(activity=[first]), reordered, settle(merged, reordered))
+
+    assert without_the_second.resource["activity"] == [first]
+
+
+def test_what_the_server_rewrote_later_and_nobody_else_is_still_ours():
+    stands, owned = written(a_plan(description="a  b"))
+    named = {"reference": {"reference": "Appointment/1", "type": "Appointment"}}
+    rewritten = {**stands, "description": "a b", "activity": [named]}
+
+    known = rebase(owned, rewritten)
+
+    assert not still_ours(rewritten, owned, ["description", "activity"])
+    assert still_ours(rewritten, known, ["description", "activity", "title"])
 
 
 def test_a_changed_element_is_seen():

@@ -112,6 +112,7 @@ def upgrade() -> None:
         sa.Column("elements", sa.JSON(), nullable=False, comment="what is ours in it, as the EHR returned it"),
         sa.Column("sent_at", INSTANT),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("check_at", INSTANT, comment="when to see whether it is the only one with its identifier"),
         sa.Column("updated_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("target", "patient", "kind", "subject", "generation", name="pk_ledger"),
     )
