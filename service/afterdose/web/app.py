@@ -8,7 +8,7 @@ from flask import Flask
 from prometheus_client import Counter
 
 from afterdose.ehr.keyring import PUBLISHED_FOR
-from afterdose.web import auth, consent, health, hl7v2, inbound, jwks, metadata, problems
+from afterdose.web import auth, consent, health, hl7v2, inbound, jwks, metadata, problems, refused
 from afterdose.web.body import BodyReader
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
@@ -38,7 +38,7 @@ def create_app(services: WebServices) -> Flask:
         bodies,
         keys=services.sender_keys,
         clock=services.clock,
-        keep=lambda source, body, problem: inbound.quarantine(services, source, body, [problem]),
+        keep=lambda source, body, problem: refused.quarantine(services, source, body, [problem]),
     )
     guards = {"hl7v2": doorkeeper.require_source, "inbound": doorkeeper.require_source}
     guards["consent"] = doorkeeper.require_consent

@@ -36,7 +36,7 @@ class BodyReader:
     def read(self, request: Request, *, limit: int | None = None) -> bytes:
         """The body, the same to whoever asks again. ``limit``: of its sender, where that is less than ours.
 
-        Raises BadInput with 413 (too large), 408 (too slow) or 400 (shorter than declared).
+        Raises BadInput with 413 (too large), 408 (too slow), 400 (shorter than declared) or 501 (packed on the way).
         """
         environ = request.environ
         most = self._limit if limit is None else min(limit, self._limit)
@@ -49,6 +49,8 @@ class BodyReader:
 
     def _read(self, request: Request, most: int) -> bytes:
         environ = request.environ
+        if environ.get("HTTP_TRANSFER_ENCODING", "chunked").strip().lower() != "chunked":
+            raise BadInput(Problem("not-supported", "", "no transfer coding but chunked is understood"), status=501)
         declared = request.content_length
         stream: _Stream = environ["wsgi.input"]
         if declared is None and not environ.get("wsgi.input_terminated"):

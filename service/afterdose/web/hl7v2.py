@@ -13,6 +13,7 @@ from afterdose.fhir.v2.answer import Verdict
 from afterdose.web.auth import current_source
 from afterdose.web.body import BodyReader
 from afterdose.web.problems import RETRY_AFTER_SECONDS
+from afterdose.web.refused import quarantine
 from afterdose.web.services import WebServices
 
 MEDIA_TYPES = frozenset({"application/hl7-v2", "x-application/hl7-v2+er7", "application/hl7-v2+er7", "text/plain"})
@@ -30,7 +31,9 @@ def blueprint(services: WebServices, bodies: BodyReader) -> Blueprint:
         body = bodies.read(request, limit=current_source().max_body_bytes)
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
         if request.mimetype not in MEDIA_TYPES or encoding != "identity":
-            raise BadInput(Problem("not-supported", "", f"only {ANSWER} (ER7) is taken here"), status=415)
+            wrong = BadInput(Problem("not-supported", "", f"only {ANSWER} (ER7) is taken here"), status=415)
+            quarantine(services, current_source().name, body, wrong.problems)
+            raise wrong
         source = current_source().name
         taken = services.messages.take(body, source)
         for arrival, receipt in taken.stored:

@@ -13,29 +13,22 @@ from flask import Blueprint, Response, request
 from prometheus_client import Counter
 from werkzeug.exceptions import MethodNotAllowed
 
-from afterdose.core.errors import BadInput, Problem, StoreError
+from afterdose.core.errors import BadInput, Problem
 from afterdose.fhir import accepted, message, strict_json
 from afterdose.fhir.outcome import operation_outcome
+from afterdose.fhir.resource_types import R4_TYPES
 from afterdose.logs import get_logger
 from afterdose.store.deliveries import digest_of
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.web.auth import current_delivery, current_origin, current_source
 from afterdose.web.body import BodyReader
 from afterdose.web.problems import fhir_answer
+from afterdose.web.refused import FHIR_TYPES, quarantine
 from afterdose.web.services import WebServices
 from afterdose.work import envelopes
 from afterdose.work.intake import receive
 from afterdose.work.reception import Entry, Origin, Reception, deletion
 
-MEDIA_TYPES = frozenset(
-    {
-        "application/cloudevents+json",
-        "application/cloudevents-batch+json",
-        "application/fhir+json",
-        "application/json",
-        "application/json+fhir",
-    }
-)
 MEDPLUM_DELETED = "X-Medplum-Deleted-Resource"
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
@@ -123,10 +116,14 @@ class _Door:
         return _Empty()
 
     def refuse(self, other: str) -> Response:
-        """Every other URL below /fhir."""
-        if other.partition("/")[0] in accepted.TYPES:
+        """Every other URL below /fhir. What comes to one that no resource can have is kept: some setting is wrong."""
+        type_ = other.partition("/")[0]
+        wrong = _not_taken()
+        if (type_ in accepted.TYPES or type_ not in R4_TYPES) and request.method not in ("GET", "HEAD"):
+            self._quarantine(self._bodies.read(request, limit=current_source().max_body_bytes), wrong.problems)
+        if type_ in accepted.TYPES:
             raise MethodNotAllowed(valid_methods=["DELETE", "POST", "PUT"])
-        raise _not_taken()
+        raise wrong
 
     def _receive(self, body: bytes, resource_type: str | None, resource_id: str | None) -> Reception:
         deleted = request.headers.get(MEDPLUM_DELETED)
@@ -193,18 +190,6 @@ class _Door:
         quarantine(self._services, current_source().name, body, problems)
 
 
-def quarantine(services: WebServices, source: str, body: bytes, problems: Sequence[Problem]) -> None:
-    """Keep what was refused of a known sender: it takes a 4xx for an end and will not send it again."""
-    code = problems[0].code
-    services.metrics.refused.labels(source, code).inc()
-    _log.warning("a request was refused and is kept in the quarantine", source=source, code=code, bytes=len(body))
-    try:
-        services.quarantine.keep(source, services.clock(), _media_type(), body, problems)
-    except StoreError as error:
-        services.metrics.unquarantined.labels(source).inc()
-        _log.error("what was refused could not be kept", source=source, exc_info=error)
-
-
 def _digest(body: bytes) -> str:
     """Of the whole request, since a delete is nothing but its URL."""
     deleted = request.headers.get(MEDPLUM_DELETED, "")
@@ -219,16 +204,11 @@ def _check_headers() -> None:
     """Raises BadInput with 415 where the body is not plain FHIR JSON."""
     if request.environ.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() != "identity":
         raise BadInput(Problem("not-supported", "", "encoded (compressed) bodies are not taken"), status=415)
-    if request.environ.get("CONTENT_TYPE") in MEDIA_TYPES:
+    if request.environ.get("CONTENT_TYPE") in FHIR_TYPES:
         return
     charset = request.mimetype_params.get("charset", "utf-8").lower()
-    if request.mimetype not in MEDIA_TYPES or charset not in ("utf-8", "utf8"):
+    if request.mimetype not in FHIR_TYPES or charset not in ("utf-8", "utf8"):
         raise BadInput(Problem("not-supported", "", "only application/fhir+json in UTF-8 is taken"), status=415)
-
-
-def _media_type() -> str | None:
-    """The declared media type where it is one at all; it is not repeated otherwise."""
-    return request.mimetype if request.mimetype in MEDIA_TYPES else None
 
 
 class _Empty(Response):
