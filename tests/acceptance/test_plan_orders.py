@@ -85,6 +85,18 @@ def test_a_planned_dose_without_a_window_gives_a_task_before_its_day(tmp_path: P
     assert task["code"]["coding"][0]["code"] == "plan-ahead"
 
 
+def test_the_next_dose_of_an_order_that_repeats_cuts_the_window(tmp_path: Path) -> None:
+    repeat = {
+        "boundsPeriod": {"start": "2026-01-05", "end": "2026-01-16"},
+        "dayOfWeek": ["mon", "wed", "fri"],
+        "timeOfDay": ["09:00:00"],
+    }
+    order = an_order(dosageInstruction=[{"timing": {"repeat": repeat}}])
+    now = ("--now", "2026-01-05T16:00:00Z")
+    (dose,) = planned(*now, a_file(tmp_path, order, infusion("dose", "2026-01-05 09:00")))["doses"]
+    assert dose["window"]["cut_by"] == {"kind": "planned", "at": "2026-01-07T14:00:00Z"}
+
+
 def test_a_cancelled_order_and_one_for_an_operation_prepare_nothing(tmp_path: Path) -> None:
     for changes in ({"status": "cancelled"}, {"reasonCode": [{"text": "operation"}]}, {"intent": "proposal"}):
         assert planned(a_file(tmp_path, an_order("2026-01-07 10:00", **changes)))["resources"] == []

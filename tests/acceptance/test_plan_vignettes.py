@@ -201,7 +201,17 @@ VIGNETTES: dict[str, tuple[list[Resource], str, str]] = {
         "eligible",
         "dose-within-envelope",
     ),
+    "a depression by the ICD-10 of the WHO": (
+        [*AMB, given(reasonCode=[{"coding": [{"system": "urn:oid:2.16.840.1.113883.6.3", "code": "F33.2"}]}])],
+        "eligible",
+        "psychiatric-indication",
+    ),
     # a person decides
+    "a bipolar depression by the ICD-10 of the WHO": (
+        [*AMB, given(reasonCode=[{"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": "F31.4"}]}])],
+        "review",
+        "caution-condition",
+    ),
     "5 no reason and no place": ([*AMB, given()], "review", "no-psychiatric-evidence"),
     "no encounter either": ([given(context=None)], "review", "no-psychiatric-evidence"),
     "6 a nasal kit in the emergency department": ([*EMERGENCY, kit()], "review", "emergency"),

@@ -211,7 +211,8 @@ def _cut(due: datetime, limit: datetime | None) -> datetime:
 
 
 def _days(until: timedelta, course: Course) -> int | None:
-    """How many daily times there are; None where the next dose cuts them short."""
-    anchor = course.latest.anchor
+    """How many daily times there are; None where the next dose, or having heard of the dose late, cuts them short."""
+    anchor, heard = course.latest.anchor, course.latest.heard_at
     cut = anchor is not None and course.limit is not None and course.limit < anchor + until
-    return None if cut else until // _A_DAY
+    late = anchor is not None and heard is not None and heard >= anchor + _A_DAY
+    return None if cut or late else until // _A_DAY

@@ -17,6 +17,7 @@ from afterdose.fhir.elements import JsonObject, codings, member, members, refere
 from afterdose.fhir.medication import drug_of
 from afterdose.fhir.offline import Pool
 from afterdose.fhir.references import patient_id
+from afterdose.fhir.repeats import moments
 
 _ORDERS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
 """http://hl7.org/fhir/R4/valueset-request-intent.html"""
@@ -65,11 +66,12 @@ def announcements(
             ended = None if _stands(resource) else heard
             for patient in _patients(resource):
                 key = DoseKey(source, f"{kind}/{resource['id']}") if "id" in resource else None
-                moments = {when for said in _times(resource) if (when := _instant(said, zone)) is not None}
+                times = {when for said in _times(resource) if (when := _instant(said, zone)) is not None}
+                times |= {when for timing in _timings(resource) for when in moments(timing, zone)}
                 dropped = heard if _is_dropped(resource) else None
                 planned = tuple(
                     PlannedDose(at=at, family=drug.family, heard_at=heard, order=key, dropped_at=dropped)
-                    for at in sorted(moments)
+                    for at in sorted(times)
                 )
                 if key is None:
                     yield Announcement(patient=patient, order=None, doses=planned)
@@ -102,12 +104,17 @@ def _patients(resource: JsonObject) -> Iterator[str]:
 
 
 def _times(resource: JsonObject) -> Iterator[str]:
-    for dosage in members(resource, "dosageInstruction"):
-        yield from texts(member(dosage, "timing"), "event")
+    for timing in _timings(resource):
+        yield from texts(timing, "event")
     yield from texts(resource, "occurrenceDateTime")
-    yield from texts(member(resource, "occurrenceTiming"), "event")
     if resource.get("resourceType") == "Appointment":
         yield from texts(resource, "start")
+
+
+def _timings(resource: JsonObject) -> Iterator[JsonObject]:
+    for dosage in members(resource, "dosageInstruction"):
+        yield member(dosage, "timing")
+    yield member(resource, "occurrenceTiming")
 
 
 def _instant(said: str | None, zone: ZoneInfo | None) -> datetime | None:

@@ -98,6 +98,11 @@ def test_mindfulness_is_practised_once_a_day_for_three_days() -> None:
     assert practice.repeats.length == (timedelta(minutes=10), timedelta(minutes=20))
 
 
+def test_of_a_dose_that_was_heard_of_late_no_number_of_days_is_promised() -> None:
+    late = active(replace(MONDAY, heard_at=END + hours(24)))
+    assert [late[kind].repeats.count for kind in (ArtifactKind.MINDFULNESS, ArtifactKind.SLEEP)] == [None, None]
+
+
 def test_sleep_is_supported_for_three_nights() -> None:
     sleep = active()[ArtifactKind.SLEEP]
     assert sleep.repeats is not None
