@@ -100,6 +100,36 @@ def test_a_lost_deletion_withdraws_the_plan(ward: Ward) -> None:
     assert ward.plans("draft", "active") == []
 
 
+def test_a_dose_that_the_source_never_had_is_not_taken_for_a_deleted_one_because_its_patient_was_found(
+    ward: Ward,
+) -> None:
+    """The sender knows the patient by a number, and passes on what its base URL does not serve."""
+    number = {"system": "urn:mrn", "value": "1"}
+    ward.ehr.put({"resourceType": "Patient", "id": PATIENT, "birthDate": "1980-02-01", "identifier": [number]})
+    ward.send(dose("d-1", ENDED, subject={"identifier": number}))
+    ward.settle()
+    sweeper = ward.workshop.sweeper("ehr")
+    for _ in range(2):
+        sweeper.sweep()
+        ward.clock.advance(FIVE_MINUTES)
+    ward.settle()
+
+    assert len(ward.appointments("proposed")) == 1
+
+
+def test_a_version_that_arrives_after_its_deletion_is_withdrawn_where_the_ehr_has_it_no_more(ward: Ward) -> None:
+    """Nothing tells the versions' times, and the EHR does not tell what is gone from what never was."""
+    ward.ehr.put(dose("d-1", ENDED))
+    ward.ehr.delete("MedicationAdministration", "d-1")
+    ward.ehr.fail_next("GET", ".*MedicationAdministration/d-1.*", faults.status(404), times=20)
+    ward.unsend("MedicationAdministration", "d-1")
+    ward.send(dose("d-1", ENDED))
+    ward.settle()
+    ward.ehr.clear_faults()
+
+    assert ward.appointments("proposed") == []
+
+
 def test_a_dose_is_read_again_until_its_window_has_closed(ward: Ward) -> None:
     ward.chart(dose("d-1", ENDED))
     ward.settle()

@@ -214,7 +214,8 @@ class Gatherer:
         try:
             found = client.read("MedicationAdministration", key.id)
         except EhrGone as gone:
-            was_there = any(fact.via == "read" and fact.interaction == "upsert" for fact in facts)
+            read = any(fact.via == "read" and fact.interaction == "upsert" for fact in facts)
+            was_there = read or any(fact.interaction == "delete" for fact in facts)
             said = _whole_or_gone(facts)
             if gone.status != 410 and not was_there and said and said[-1].interaction == "upsert":
                 return facts

@@ -20,6 +20,7 @@ from afterdose.logs import get_logger
 from afterdose.store.rows import Arrival
 from afterdose.store.store import Store
 from afterdose.work.intake import receive
+from afterdose.work.patients import is_finding
 from afterdose.work.reception import Origin, deletion
 
 _GONE = 410
@@ -112,7 +113,8 @@ class Finds:
 
     def _take_absence(self, id_: str, *, sure: bool) -> None:
         """A dose is not there: deleted, unless it came to us whole from elsewhere and was never there."""
-        known = self._store.facts.versions(self._origin.source, id_)
-        was_there = any(fact.via != "push" and fact.interaction == "upsert" for fact in known)
+        versions = self._store.facts.versions(self._origin.source, id_)
+        known = [fact for fact in versions if not is_finding(fact)]
+        was_there = any(fact.via != "push" or fact.interaction == "delete" for fact in known)
         if known and known[-1].interaction == "upsert" and (sure or was_there):
             self._store.committer.submit([deletion(self._origin, ADMINISTRATION, id_, via="poll")])
