@@ -271,6 +271,7 @@ class Workshop:
             clinic_for=surroundings.clinic_for,
             clock=self._clock,
             software=SOFTWARE,
+            release=software_version(),
         )
 
     def _source(self, source: SourceSettings) -> Source:

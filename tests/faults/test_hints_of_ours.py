@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -73,6 +73,7 @@ def test_what_staff_do_to_a_visit_or_a_task_is_noticed_at_once(
 
     (row,) = [one for one in ward.store.ledger.load("ehr", PATIENT) if one.ehr_id == first["id"]]
     assert (row.standing.value, row.ehr_status) == ("removed-by-person", status)
+    assert row.closed_at == datetime.fromisoformat(ward.ehr.get(type_, first["id"])["meta"]["lastUpdated"])
 
 
 def test_a_task_of_ours_that_is_deleted_is_noticed_at_once(ward: Ward) -> None:

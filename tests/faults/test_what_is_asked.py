@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -338,6 +339,20 @@ def test_an_order_without_a_dose_is_prepared_for_and_its_end_takes_that_back(war
     ward.send({**ordered, "status": "cancelled"})
     ward.settle()
     assert not prepared(ward)
+
+
+def test_what_was_made_from_an_order_says_so(ward: Ward) -> None:
+    ward.send(indicated_order(ward))
+    ward.settle()
+
+    (record,) = ward.ehr.all("Provenance")
+    (visit,), (plan,) = ward.appointments("proposed"), ward.plans()
+    named = {one["reference"] for one in record["target"]}
+    assert {f"Appointment/{visit['id']}", f"CarePlan/{plan['id']}"} <= named
+    assert {"role": "derivation", "what": {"reference": "MedicationRequest/r1"}} in record["entity"]
+    (protocol,) = (one["what"] for one in record["entity"] if one["what"].get("type") == "PlanDefinition")
+    assert protocol["identifier"]["value"] == plan["instantiatesCanonical"][0]
+    assert record["agent"][0]["who"]["display"] == f"afterdose {version('afterdose')} (software)"
 
 
 def test_a_deleted_order_takes_back_what_it_brought_about(ward: Ward) -> None:

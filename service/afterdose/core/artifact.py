@@ -85,3 +85,5 @@ class KnownArtifact:
     """When the visit that people booked starts (Appointment.start), None while none is booked or known."""
     end: datetime | None = None
     """When that visit ends (Appointment.end)."""
+    closed_at: datetime | None = None
+    """When a person ended it, by the EHR's clock where it tells; None while nobody has."""

@@ -6,6 +6,7 @@ Counted from the latest dose session, what belongs to the whole course from its 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from afterdose.core.care import (
     ArtifactKey,
@@ -15,6 +16,7 @@ from afterdose.core.care import (
     DoseVerdict,
     PlanStatus,
     Repetition,
+    Standing,
 )
 from afterdose.core.cases import rules_at
 from afterdose.core.desk import Desk, doses_of
@@ -110,12 +112,13 @@ def _of_patient(course: Course, desk: Desk) -> Iterator[DesiredActivity]:
 def _checks(course: Course, desk: Desk) -> Iterator[DesiredActivity]:
     """What staff do after the latest dose. A check that the next dose comes before belongs to that dose.
 
-    A check that is open moves on with each dose, so that there is never more than one of a kind.
+    A check that is open moves on with each dose, so that there is never more than one of a kind. One that a person
+    ended after the latest dose, be it before its day, was that dose's and is not asked for again.
     """
     anchor = course.latest.anchor or course.plan.period_start
     kinds = (ArtifactKind.OUTCOME_CHECK, ArtifactKind.LATER_OUTCOME_CHECK)
     for kind, after in zip(kinds, course.rules.practices.outcome_checks, strict=False):
-        if course.limit is None or anchor + after < course.limit:
+        if (course.limit is None or anchor + after < course.limit) and not _is_done(kind, course, desk):
             check = replace(_after_dose(kind, course, desk), due=anchor + after)
             yield replace(check, key=_carried(kind, course, desk) or check.key)
     subject = course.latest.session_id
@@ -133,8 +136,22 @@ def _checks(course: Course, desk: Desk) -> Iterator[DesiredActivity]:
 
 def _carried(kind: ArtifactKind, course: Course, desk: Desk) -> ArtifactKey | None:
     """The artifact of an earlier dose session of the course that is still open."""
-    sessions = {one.session_id for one in course.plan.verdicts if one.outcome in _PLANNED}
+    sessions = _sessions(course)
     return next((row.key for row in desk.standings.still_open(kind) if row.key.subject in sessions), None)
+
+
+def _is_done(kind: ArtifactKind, course: Course, desk: Desk) -> bool:
+    """Whether a person has ended one of this kind since the latest dose, under whichever dose it was begun."""
+    sessions, anchor = _sessions(course), course.latest.anchor
+    return any(
+        row.key.kind is kind and row.key.subject in sessions and row.closed_at >= anchor
+        for row in desk.snapshot.known.artifacts.values()
+        if row.closed_at is not None and anchor is not None and row.standing is Standing.REMOVED_BY_PERSON
+    )
+
+
+def _sessions(course: Course) -> set[UUID | None]:
+    return {one.session_id for one in course.plan.verdicts if one.outcome in _PLANNED}
 
 
 def _of_course(course: Course, desk: Desk) -> Iterator[DesiredActivity]:

@@ -288,29 +288,3 @@ def _window_extension(verdict: DoseVerdict, head: Letterhead) -> Resource | None
             {"url": "closes", "valueDateTime": format_instant(verdict.window.closes)},
         ],
     }
-
-
-def provenance(
-    key: ArtifactKey,
-    *,
-    targets: tuple[str, ...],
-    doses: tuple[DoseKey, ...],
-    recorded: datetime,
-    head: Letterhead,
-    labels: tuple[Coding, ...] = (),
-) -> Resource:
-    """Who made the targets, from what (https://hl7.org/fhir/R4/provenance.html).
-
-    Provenance has no identifier in R4, so our key stands in ``entity`` and makes it recognisable.
-    """
-    return {
-        "resourceType": "Provenance",
-        "meta": head.meta(labels=labels),
-        "target": [{"reference": target} for target in targets],
-        "recorded": format_instant(recorded),
-        "agent": [{"type": concept(head.codes.outbound["provenance-agent"]), "who": head.author()}],
-        "entity": [
-            {"role": "source", "what": {"identifier": head.identifier(key)}},
-            *({"role": "derivation", "what": head.dose(dose)} for dose in doses),
-        ],
-    }

@@ -138,6 +138,7 @@ class LedgerRow:
     ``identifier``: the value by which it is found in the EHR. ``desired_hash``: of what we last wanted.
     ``elements``: JSON that tells, element by element, what is ours in the artifact, as the EHR returned it.
     ``visit_start``, ``visit_end``: of an Appointment that people have given a time. ``booked``: now or at any time.
+    ``closed_at``: when a person ended it.
     ``sent_at``: when a write was last begun; ``attempts``: writes begun. ``check_at``: when to see whether it is the
     only one with its identifier, None where that is known. ``updated_at`` is set by the store.
     """
@@ -154,6 +155,7 @@ class LedgerRow:
     booked: bool = False
     visit_start: datetime | None = None
     visit_end: datetime | None = None
+    closed_at: datetime | None = None
     was_active: bool = False
     desired_hash: str | None = None
     elements: Mapping[str, Any] = field(default_factory=dict)

@@ -144,6 +144,7 @@ ledger = sa.Table(
     sa.Column("booked", sa.Boolean, nullable=False),
     sa.Column("visit_start", Instant),
     sa.Column("visit_end", Instant),
+    sa.Column("closed_at", Instant, comment="when a person ended it"),
     sa.Column("was_active", sa.Boolean, nullable=False),
     sa.Column("desired_hash", sa.Text),
     sa.Column("elements", sa.JSON, nullable=False, comment="what is ours in it, as the EHR returned it"),

@@ -1,4 +1,4 @@
-"""Provenance: after a course's resources were written, one record of what was written from which doses.
+"""Provenance: after a course's resources were written, one record of what was written from which doses and orders.
 
 Level-triggered like everything else: the ledger remembers for which state of our wishes the last
 Provenance was written; when they have moved on, the next one names what is new. Provenance has no
@@ -13,13 +13,15 @@ from typing import Any
 from afterdose.core.care import ArtifactKey, ArtifactKind, DesiredPlan, Standing
 from afterdose.core.dose import Coding, DoseKey
 from afterdose.core.errors import EhrConflict, EhrGone, EhrRefused
-from afterdose.fhir.encode import Letterhead, provenance
+from afterdose.core.reasons import Reason
+from afterdose.fhir.encode import Letterhead
+from afterdose.fhir.encode_provenance import Attribution, provenance
 from afterdose.store.rows import LedgerRow
 from afterdose.work.adopt import await_index
 from afterdose.work.deliver import Delivery
 
 
-def resume(delivery: Delivery, head: Letterhead, *, now: datetime) -> None:
+def resume(delivery: Delivery, head: Letterhead, *, release: str, now: datetime) -> None:
     """Bring to its end every Provenance whose sending had no sure answer, also that of a plan that is no more.
 
     Raises EhrUnavailable.
@@ -34,10 +36,10 @@ def resume(delivery: Delivery, head: Letterhead, *, now: datetime) -> None:
             if found:
                 delivery.journal.keep(replace(row, standing=Standing.WRITTEN, attempts=0))
             else:
-                _send(row, delivery, head, now)
+                _send(row, delivery, head, release, now)
 
 
-def attribute(plan: DesiredPlan, delivery: Delivery, head: Letterhead, *, now: datetime) -> None:
+def attribute(plan: DesiredPlan, delivery: Delivery, head: Letterhead, *, release: str, now: datetime) -> None:
     """Write the Provenance that is due for a course, where the EHR takes any. Raises EhrUnavailable."""
     if not delivery.attributes:
         return
@@ -52,22 +54,27 @@ def attribute(plan: DesiredPlan, delivery: Delivery, head: Letterhead, *, now: d
         "state": {str(key): wanted for key, wanted in state.items()},
         "targets": [references[key] for key in changed],
         "doses": [[dose.source, dose.id] for verdict in plan.verdicts for dose in verdict.administrations],
+        "orders": [[order.source, order.id] for order in plan.orders],
+        "protocol": head.canonicals.plan_definitions[plan.family],
+        "reasons": list(dict.fromkeys(str(reason) for verdict in plan.verdicts for reason in verdict.reasons)),
         "labels": [[label.system, label.code, label.display] for label in plan.labels],
     }
     generation = written.key.generation + 1 if written is not None else 0
     row = delivery.journal.new_row(ArtifactKey(ArtifactKind.PROVENANCE, plan.key.subject, generation), "Provenance")
-    _send(replace(row, elements=told), delivery, head, now)
+    _send(replace(row, elements=told), delivery, head, release, now)
 
 
-def _send(row: LedgerRow, delivery: Delivery, head: Letterhead, now: datetime) -> None:
-    resource = provenance(
-        row.key,
-        targets=tuple(row.elements["targets"]),
-        doses=tuple(DoseKey(source, id_) for source, id_ in row.elements["doses"]),
-        labels=tuple(Coding(*label) for label in row.elements["labels"]),
-        recorded=now,
-        head=head,
+def _send(row: LedgerRow, delivery: Delivery, head: Letterhead, release: str, now: datetime) -> None:
+    told = row.elements
+    attribution = Attribution(
+        targets=tuple(told["targets"]),
+        doses=tuple(DoseKey(source, id_) for source, id_ in told["doses"]),
+        orders=tuple(DoseKey(source, id_) for source, id_ in told["orders"]),
+        protocol=told["protocol"],
+        reasons=tuple(Reason(code) for code in told["reasons"]),
+        labels=tuple(Coding(*label) for label in told["labels"]),
     )
+    resource = provenance(row.key, attribution, release=release, recorded=now, head=head)
     delivery.hold()
     row = replace(row, attempts=row.attempts + 1, sent_at=now)
     delivery.journal.keep(row)
@@ -81,7 +88,8 @@ def _send(row: LedgerRow, delivery: Delivery, head: Letterhead, now: datetime) -
 
 def _state(plan: DesiredPlan, delivery: Delivery) -> Mapping[ArtifactKey, str | None]:
     references = delivery.journal.references()
-    keys = [plan.key, *(one.key for one in plan.appointments), *(one.key for one in plan.activities)]
+    keys = [*(one.key for one in plan.preparations), *(one.key for one in plan.appointments)]
+    keys += [plan.key, *(one.key for one in plan.activities)]
     if plan.goal is not None:
         keys.append(plan.goal)
     return {key: delivery.journal.rows[key].desired_hash for key in keys if key in references}

@@ -58,7 +58,7 @@ class Delivery:
         self._finder = Finder(client=client, facts=facts, system=identifier_system, hold=hold, clock=clock)
         self.attributes = attributes
         self._search_first = search_first
-        self.stands = Stands(journal=journal, client=client, finder=self._finder, hold=hold)
+        self.stands = Stands(journal=journal, client=client, finder=self._finder, hold=hold, clock=clock)
 
     @property
     def refusals(self) -> list[Refusal]:

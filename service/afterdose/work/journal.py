@@ -156,6 +156,7 @@ def known_artifact(row: LedgerRow) -> KnownArtifact:
         booked=row.booked,
         start=row.visit_start,
         end=row.visit_end,
+        closed_at=row.closed_at,
         was_active=row.was_active,
         reference=f"{row.resource_type}/{row.ehr_id}" if row.ehr_id is not None else None,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from afterdose.core.care import ArtifactKind, Standing
 from afterdose.core.errors import BadInput
+from afterdose.fhir.administration import envelope
 from afterdose.fhir.encode import status_element
 from afterdose.fhir.times import parse_instant
 from afterdose.work.merge import Owned, still_ours
@@ -46,6 +47,8 @@ class Sighting:
     was_active: bool
     visit_start: datetime | None = None
     visit_end: datetime | None = None
+    closed_at: datetime | None = None
+    """When a person ended it, None where nobody has."""
 
 
 def sight(
@@ -56,11 +59,13 @@ def sight(
     standing: Standing,
     was_booked: bool,
     was_active: bool,
+    closed_at: datetime,
 ) -> Sighting:
     """Read the standing of an artifact of ``kind`` from the resource as it is in the EHR now.
 
     An end that we wrote ourselves is no person's doing: it reads as withdrawn, also where the answer to
     that write never came. A visit that was once booked stays known as such, also when it was cancelled later.
+    ``closed_at``: when it was ended, should it have been and the EHR not tell when.
     """
     resource = dict(current)
     element = status_element(str(current.get("resourceType")))
@@ -90,6 +95,7 @@ def sight(
         was_active=was_active or (kind in _PLANS and status == "active"),
         visit_start=_instant(current.get("start")),
         visit_end=_instant(current.get("end")),
+        closed_at=envelope(current).last_updated or closed_at if now is Standing.REMOVED_BY_PERSON else None,
     )
 
 

@@ -121,6 +121,7 @@ class Reconciler:
         clinic_for: Callable[[str, tuple[Dose, ...]], Clinic],
         clock: Callable[[], datetime],
         software: str,
+        release: str,
     ) -> None:
         self._store = store
         self._content = content
@@ -130,6 +131,7 @@ class Reconciler:
         self._clinic_for = clinic_for
         self._clock = clock
         self._software = software
+        self._release = release
 
     def reconcile(self, claim: Claim, hold: Callable[[], None]) -> Done:
         """Bring the claimed patient into line. ``hold`` is called before every call of an EHR and keeps the lease.
@@ -182,9 +184,9 @@ class Reconciler:
                     if news:
                         continue
                 delivery.deliver(drafts(care, head, ladder, _written(rows)))
-                resume(delivery, head, now=now)
+                resume(delivery, head, release=self._release, now=now)
                 for plan in care.plans:
-                    attribute(plan, delivery, head, now=now)
+                    attribute(plan, delivery, head, release=self._release, now=now)
                 if delivery.stands.prove(now):
                     continue
             except StandsOtherwise:

@@ -29,12 +29,21 @@ class StandsOtherwise(Exception):
 class Stands:
     """The resources of one patient in the EHR, under one claim."""
 
-    def __init__(self, *, journal: Journal, client: EhrClient, finder: Finder, hold: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        client: EhrClient,
+        finder: Finder,
+        hold: Callable[[], None],
+        clock: Callable[[], datetime],
+    ) -> None:
         self.refusals: list[Refusal] = []
         self._journal = journal
         self._client = client
         self._finder = finder
         self._hold = hold
+        self._clock = clock
 
     def look(self, keys: Sequence[ArtifactKey]) -> bool:
         """Read artifacts and note how they stand; whether anything was news."""
@@ -93,7 +102,8 @@ class Stands:
         try:
             found = self._client.read(row.resource_type, row.ehr_id)
         except EhrGone:
-            gone = replace(row, standing=Standing.REMOVED_BY_PERSON, ehr_status=None, attempts=0)
+            closed_at = row.closed_at or self._clock()
+            gone = replace(row, standing=Standing.REMOVED_BY_PERSON, ehr_status=None, closed_at=closed_at, attempts=0)
             self._journal.keep(gone)
             return None, gone.standing is not row.standing
         owned, sent = row.elements.get("owned", {}), row.elements.get("sent", {})
@@ -109,6 +119,7 @@ class Stands:
             standing=row.standing,
             was_booked=row.booked,
             was_active=row.was_active,
+            closed_at=row.closed_at or self._clock(),
         )
         looked = replace(
             row,
@@ -118,6 +129,7 @@ class Stands:
             visit_start=seen.visit_start,
             visit_end=seen.visit_end,
             was_active=seen.was_active,
+            closed_at=seen.closed_at,
             desired_hash=None if arrived else row.desired_hash,
             elements={"owned": owned, "sent": {}},
             attempts=0,

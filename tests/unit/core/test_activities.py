@@ -1,7 +1,7 @@
 """What belongs to a course besides its sessions: wanted when, from when, until when, and given up when."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from lifecycle import MONDAY, NOW, course_of, people_did, session_of, with_doses
@@ -158,6 +158,29 @@ def test_an_open_check_moves_on_with_the_next_dose() -> None:
     assert made(care)[ArtifactKind.OUTCOME_CHECK].key == before.key
     assert made(care)[ArtifactKind.OUTCOME_CHECK].due == THURSDAY.effective.end + timedelta(days=7)
     assert ArtifactKind.OUTCOME_CHECK not in ended(care)
+
+
+def done_at(moment: datetime) -> Snapshot:
+    """Two doses; the check that was begun after the first and moved on to the second was ended at ``moment``."""
+    first = a_snapshot(MONDAY)
+    second = with_doses(after_writing(first, decide(first, NOW)), THURSDAY)
+    moved = after_writing(second, decide(second, NOW))
+    closed = {"standing": Standing.REMOVED_BY_PERSON, "ehr_status": "completed", "closed_at": moment}
+    return people_did(moved, ArtifactKind.OUTCOME_CHECK, session_of("mon"), **closed)
+
+
+def test_a_check_that_was_done_early_is_not_asked_for_again() -> None:
+    early = THURSDAY.effective.end + timedelta(days=3)
+    care = decide(done_at(early), NOW)
+    assert ArtifactKind.OUTCOME_CHECK not in made(care)
+    assert ArtifactKind.LATER_OUTCOME_CHECK in made(care)
+    assert ArtifactKind.OUTCOME_CHECK in {one.key.kind for one in care.plans[0].activities if one.hold}
+
+
+def test_a_check_that_was_done_before_a_dose_was_not_that_doses() -> None:
+    before = THURSDAY.effective.end - timedelta(hours=1)
+    check = made(decide(done_at(before), NOW))[ArtifactKind.OUTCOME_CHECK]
+    assert (check.key.subject, check.due) == (session_of("thu"), THURSDAY.effective.end + timedelta(days=7))
 
 
 def test_the_relapse_plan_is_due_a_week_after_the_first_dose() -> None:

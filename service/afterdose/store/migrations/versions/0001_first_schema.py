@@ -107,6 +107,7 @@ def upgrade() -> None:
         sa.Column("booked", sa.Boolean(), nullable=False),
         sa.Column("visit_start", INSTANT),
         sa.Column("visit_end", INSTANT),
+        sa.Column("closed_at", INSTANT, comment="when a person ended it"),
         sa.Column("was_active", sa.Boolean(), nullable=False),
         sa.Column("desired_hash", sa.Text()),
         sa.Column("elements", sa.JSON(), nullable=False, comment="what is ours in it, as the EHR returned it"),
