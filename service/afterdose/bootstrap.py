@@ -219,14 +219,7 @@ class Workshop:
         source, connection = self.settings.sources[name], self._connections.sources[name]
         if connection is None:
             raise BadSettings(f"sources.{name}.poll: expected a source that can be read")
-        return poller(
-            source,
-            connection.client,
-            self.content,
-            store=self.store,
-            clock=self._clock,
-            stop=self._stop,
-        )
+        return poller(source, connection.client, self.content, store=self.store, clock=self._clock, stop=self._stop)
 
     def follower(self, name: str) -> Follower:
         """What follows the Subscriptions of a source that can be read, not started."""
