@@ -126,4 +126,5 @@ def test_how_senders_prove_themselves_is_told_and_a_key_set_that_cannot_be_had_f
     assert done.exit_code == 1
     assert "sources.engine  shows a token of https://issuer.example.org" in done.output
     assert "failed: sources.engine.bearer.jwks_url: the keys of a sender cannot be had" in done.output
+    assert "warning: sources.engine.bearer.claims: nothing is asked for" in done.output
     assert "sources.engine  shows nothing" in bare.output

@@ -285,6 +285,13 @@ def test_a_sender_with_tokens_needs_no_secret_and_its_keys_come_from_one_place(t
     assert load(tmp_path, TOKENS + 'jwks_url = "http://127.0.0.1:1/keys"').sources["store"].bearer
 
 
+def test_an_issuer_that_serves_everybody_needs_a_claim_that_tells_who_it_is(tmp_path: Path) -> None:
+    google = TOKENS.replace("https://issuer.example.org", "https://accounts.google.com") + 'jwks_file = "k"\n'
+
+    assert "sources.store.bearer.claims: expected" in refusal(tmp_path, google)
+    assert load(tmp_path, google + 'claims = ["email=push@example.org"]').sources["store"].bearer is not None
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -85,7 +85,7 @@ def check(config: Path | None, only: str | None, as_json: bool) -> None:
     finally:
         connections.close()
     senders = [one for one in _senders(settings) if only is None or settings.sources[one.name].target == only]
-    warnings = [*_overdue(content), *_unknown_codes(settings, content)]
+    warnings = [*_overdue(content), *_unknown_codes(settings, content), *_unclaimed(settings)]
     if as_json:
         told = {
             "servers": [asdict(server) for server in servers],
@@ -215,6 +215,13 @@ def _overdue(content: Content) -> Iterator[str]:
     for protocol in content.protocols.values():
         if protocol.review_by <= today:
             yield f"the protocol {protocol.id} was due for review on {protocol.review_by.isoformat()}"
+
+
+def _unclaimed(settings: Settings) -> Iterator[str]:
+    for name, source in settings.sources.items():
+        if source.bearer is not None and not source.bearer.claims:
+            who = f"whoever gets a token of {source.bearer.issuer} for this audience"
+            yield f"sources.{name}.bearer.claims: nothing is asked for, so {who} is taken for this source"
 
 
 def _unknown_codes(settings: Settings, content: Content) -> Iterator[str]:

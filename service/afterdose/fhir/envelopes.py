@@ -93,15 +93,15 @@ class Envelope:
 def read(value: object) -> Envelope | None:
     """The envelope that a body is, None where it is none."""
     if isinstance(value, list):
-        listed = [item for item in value if isinstance(item, Mapping) and ("eventType" in item or _is_cloud(item))]
+        listed = [item for item in value if isinstance(item, dict) and ("eventType" in item or _is_cloud(item))]
         return _grid(value) if listed else None
-    if not isinstance(value, Mapping) or "resourceType" in value:
+    if not isinstance(value, dict) or "resourceType" in value:
         return None
     if "eventType" in value or _is_cloud(value):
         return _grid([value])
-    if isinstance(value.get("message"), Mapping):
+    if isinstance(value.get("message"), dict):
         return Envelope((_part(value, "", _pubsub),))
-    if value.get("type") == "handshake" and isinstance(value.get("subscription"), Mapping):
+    if value.get("type") == "handshake" and isinstance(value.get("subscription"), dict):
         return Envelope()
     if value.get("type") == "notification" and "event" in value:
         return Envelope((_part(value, "", _aidbox),))

@@ -20,6 +20,9 @@ ALGORITHMS = frozenset({"ES256", "ES384", "RS256", "RS384"})
 SEVERAL_VALUES = frozenset({"aud", "groups", "roles", "scope", "scp"})
 """Claims that hold several values at once."""
 
+_FOR_EVERYBODY = frozenset({"accounts.google.com", "https://accounts.google.com"})
+"""Issuers of which anybody can get a token for whatever audience: https://cloud.google.com/docs/authentication/get-id-token"""
+
 
 @dataclass(frozen=True, slots=True)
 class BearerSettings:
@@ -121,6 +124,10 @@ def bearer(key: str, entry: dict[str, Any] | None, folder: Path) -> BearerSettin
         parts = urlsplit(jwks_url)
         if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
             raise BadSettings(f"{key}.jwks_url: expected https://")
+    if entry["issuer"] in _FOR_EVERYBODY and not entry["claims"]:
+        raise BadSettings(
+            f'{key}.claims: expected "email=...": this issuer makes tokens for everybody, for any audience'
+        )
     if not entry["algorithms"] or not entry["algorithms"] <= ALGORITHMS:
         raise BadSettings(f"{key}.algorithms: expected some of {', '.join(sorted(ALGORITHMS))}")
     return BearerSettings(
