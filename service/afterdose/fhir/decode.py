@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from afterdose.core.codes import Codes
@@ -30,6 +31,7 @@ _KG_PER_UNIT: Mapping[str, Decimal] = {
     "[lb_av]": Decimal("0.45359237"),
 }
 """UCUM codes of body weights; the pound is exact by definition."""
+_NO_WORDS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ def decode_context(
     episode: JsonObject | None = None,
     procedures: Sequence[Happening] = (),
     consent: bool | None = None,
+    units: Mapping[str, str] = _NO_WORDS,
 ) -> Context:
     """What was read around an administration.
 
@@ -79,7 +82,7 @@ def decode_context(
     Organizations and PractitionerRoles as well (their ``type`` and ``specialty`` are read). ``conditions``:
     the problem list. ``reasons``: Conditions that the administration or its request names as the reason.
     ``weight``: the latest body weight Observation. ``episode``: the EpisodeOfCare. ``procedures`` and ``consent``
-    as decoded from what the patient has.
+    as decoded from what the patient has. ``units``: UCUM codes by the words for them.
     """
     places = [short(ref) for element in members(encounter, "location") if (ref := reference(element, "location"))]
     provider = reference(encounter, "serviceProvider")
@@ -96,7 +99,7 @@ def decode_context(
         specialties=tuple(_specialties(encounter, request, locations)),
         conditions=tuple(_codes_of(conditions)),
         birth_date=_birth_date(text(patient, "birthDate")),
-        weight_kg=_weight(weight),
+        weight_kg=_weight(weight, units),
         medication=medication,
         deceased=_deceased(patient),
         marks=tuple(marks_of(request, encounter, episode)),
@@ -281,9 +284,10 @@ def _birth_date(said: str | None) -> date | None:
     return known
 
 
-def _weight(observation: JsonObject | None) -> Decimal | None:
+def _weight(observation: JsonObject | None, units: Mapping[str, str]) -> Decimal | None:
     quantity = member(observation, "valueQuantity")
-    value, factor = number(quantity, "value"), _KG_PER_UNIT.get(text(quantity, "code") or text(quantity, "unit") or "")
+    said = text(quantity, "code") or text(quantity, "unit") or ""
+    value, factor = number(quantity, "value"), _KG_PER_UNIT.get(units.get(said.casefold(), said))
     return value * factor if value is not None and factor is not None else None
 
 

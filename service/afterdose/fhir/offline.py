@@ -164,6 +164,7 @@ class Pool:
             episode=next(iter(self._found(episodes, "EpisodeOfCare")), None),
             procedures=tuple(happenings(self._by_patient["Procedure", subject or ""], zone)),
             consent=consent_of(self._by_patient["Consent", subject or ""], codes),
+            units=codes.units,
         )
 
     def _found(self, refs: Iterable[str | None], *types: str) -> list[JsonObject]:

@@ -650,6 +650,12 @@ def test_an_empty_context_says_nothing() -> None:
     assert decode_context() == Context()
 
 
+def test_a_weight_may_have_its_unit_in_words() -> None:
+    weight = {"valueQuantity": {"value": 150, "unit": "Lbs"}}
+    assert decode_context(weight=weight, units={"lbs": "[lb_av]"}).weight_kg == Decimal("68.0388555")
+    assert decode_context(weight=weight).weight_kg is None
+
+
 JSON = st.recursive(
     st.none()
     | st.booleans()
