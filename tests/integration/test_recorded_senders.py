@@ -266,6 +266,17 @@ def test_a_batch_of_aidbox_that_holds_nothing_right_does_not_hold_up_its_queue(w
     assert sum(b'"given"' in body for body in quarantined(web, "aidbox")) == 2
 
 
+def test_aidbox_keeps_what_it_only_tells_of_until_it_can_be_asked_about(web: RunningWeb) -> None:
+    def empty(body: Any) -> Any:
+        body["entry"][0]["resource"]["notificationEvent"] = [{"eventNumber": 1}]
+        return body
+
+    status, answer, found = deliver(web, "aidbox", "aidbox/topic-id-only", empty)
+
+    assert (status, found) == (400, [])
+    assert json.loads(answer)["issue"][0]["code"] == "not-supported"
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -313,7 +313,7 @@ def test_an_issuer_that_serves_everybody_needs_a_claim_that_tells_who_it_is(tmp_
         (
             'jwks_file = "k"\n[sources.b]\ntarget = "ehr"\n[sources.b.bearer]\nissuer = "https://issuer.example.org"\n'
             'audience = "here"\njwks_file = "k"\nclaims = ["scope=a"]',
-            "sources.b.bearer: expected another issuer than sources.store has, or another value of one claim",
+            "sources.b.bearer: expected another issuer or audience than sources.store has, or another value",
         ),
     ],
 )

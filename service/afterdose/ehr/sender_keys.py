@@ -106,6 +106,7 @@ class FileKeys:
         self._key = key
         self._lock = threading.Lock()
         self._stamp, self._keys = self._read()
+        self._failed = False
 
     def candidates(self, kid: str | None) -> Collection[PinnedKey]:
         """The keys with this id; all of them for a token that names none."""
@@ -113,9 +114,17 @@ class FileKeys:
             try:
                 if self._stamp_now() != self._stamp:
                     self._stamp, self._keys = self._read()
+                self._tell(failed=False)
             except (BadSettings, OSError):
-                _log.error("the keys of a sender cannot be read any more", alarm="sender-keys", reason=self._key)
+                self._tell(failed=True)
             return _matching(self._keys, kid)
+
+    def _tell(self, *, failed: bool) -> None:
+        if failed and not self._failed:
+            _log.error("the keys of a sender cannot be read any more", alarm="sender-keys", reason=self._key)
+        elif self._failed and not failed:
+            _log.warning("the keys of a sender can be read again", alarm="sender-keys", reason=self._key)
+        self._failed = failed
 
     def _stamp_now(self) -> tuple[int, int, int]:
         stat = self._path.stat()

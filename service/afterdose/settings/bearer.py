@@ -43,9 +43,9 @@ class BearerSettings:
     proxy: str | None
 
     def is_told_from(self, other: "BearerSettings") -> bool:
-        """Whether no token can be one of both."""
+        """Whether a token is of one of the two at most; where it names two audiences it is nobody's."""
         if (self.issuer, self.audience) != (other.issuer, other.audience):
-            return self.issuer != other.issuer
+            return True
         common = (self.claims.keys() & other.claims.keys()) - SEVERAL_VALUES
         return any(self.claims[name] != other.claims[name] for name in common)
 
@@ -148,7 +148,7 @@ def check_told_apart(senders: Mapping[str, BearerSettings]) -> None:
     for place, (name, one) in enumerate(senders.items()):
         for other, before in list(senders.items())[:place]:
             if not one.is_told_from(before):
-                wanted = f"expected another issuer than sources.{other} has, or another value of one claim"
+                wanted = f"expected another issuer or audience than sources.{other} has, or another value of one claim"
                 raise BadSettings(f"sources.{name}.bearer: {wanted}")
 
 

@@ -23,6 +23,7 @@ from afterdose.store.rows import Arrival, Receipt
 from afterdose.web.auth import current_delivery, current_origin, current_source
 from afterdose.web.body import BodyReader
 from afterdose.web.problems import fhir_answer
+from afterdose.web.proofs import Delivery
 from afterdose.web.refused import FHIR_TYPES, quarantine
 from afterdose.web.services import WebServices
 from afterdose.work import envelopes
@@ -142,22 +143,25 @@ class _Door:
         return replace(origin, asked=origin.readable and self._services.counts(origin.source))
 
     def _is_repeated(self, body: bytes) -> bool:
-        """Whether the same was taken already under the sender's own id, so that it only gets its answer again.
+        """Whether the same was taken already under the same name, so that it only gets its answer again.
 
         Raises BadInput with 409 where something else was.
         """
         delivery = current_delivery()
         if delivery is None:
             return False
-        taken = self._services.deliveries.taken(current_source().name, delivery.id)
-        if taken is not None and taken != _digest(body):
+        digest = _digest(body)
+        taken = self._services.deliveries.taken(current_source().name, _name(delivery, digest))
+        if taken is not None and taken != digest:
             raise BadInput(Problem("duplicate", "", "something else was taken under the same id"), status=409)
         return taken is not None
 
     def _remember(self, body: bytes) -> None:
         delivery = current_delivery()
         if delivery is not None:
-            self._services.deliveries.keep(current_source().name, delivery.id, _digest(body), delivery.until)
+            digest = _digest(body)
+            name = _name(delivery, digest)
+            self._services.deliveries.keep(current_source().name, name, digest, delivery.until)
 
     def _ask(self, started: float) -> Response:
         """Something happened and nothing is said of what (HAPI without a payload): the source is polled now."""
@@ -194,6 +198,11 @@ def _digest(body: bytes) -> str:
     """Of the whole request, since a delete is nothing but its URL."""
     deleted = request.headers.get(MEDPLUM_DELETED, "")
     return digest_of(request.method.encode(), request.full_path.encode(), deleted.encode(), body)
+
+
+def _name(delivery: Delivery, digest: str) -> str:
+    """No signature covers the URL: two deletes of one second have the same, and are two."""
+    return delivery.id if delivery.is_named else f"{delivery.id} {digest}"
 
 
 def _not_taken() -> BadInput:

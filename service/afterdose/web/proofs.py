@@ -35,10 +35,14 @@ HeaderOf = Callable[[str], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The sender's own name for what it sent, by which it is known again until ``until``."""
+    """By what something that was sent is known again, until ``until``.
+
+    ``is_named``: the sender gives it a name, under which nothing else may come; else the signature is all there is.
+    """
 
     id: str
     until: datetime
+    is_named: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +236,9 @@ def judge_signature(
         return Accepted()
     if abs(now.timestamp() - int(at)) > key.tolerance.total_seconds():
         return Refused("the request was signed too long ago, or ahead of our clock")
-    return Accepted(Delivery(f"signed {id_}", now + _REMEMBERED) if id_ else None)
+    if id_:
+        return Accepted(Delivery(f"signed {id_}", now + _REMEMBERED))
+    return Accepted(Delivery(f"signature {right.hex()}", now + 2 * key.tolerance, is_named=False))
 
 
 _REMEMBERED = timedelta(days=7)

@@ -104,7 +104,10 @@ def _bundle(bundle: Mapping[str, object], origin: Origin, via: Via) -> Reception
     hints = tuple(hint_of(origin, *name, via) for name in named if name not in carried)
     refused = [entry for entry in entries if entry.refused]
     taken = bool(hints) or any(entry.arrival for entry in entries)
-    if refused and not taken and not any(cover is not None and cover.is_queued for cover in covers):
+    # What a queue carries broken would be sent for ever; what it only tells of can be put right at one of its ends.
+    is_stuck = any(cover is not None and cover.is_queued for cover in covers)
+    carried_only = all(cover is None or not entry.refused for entry, cover in zip(entries, covers, strict=True))
+    if refused and not taken and not (is_stuck and carried_only):
         raise BadInput(*(problem for entry in refused for problem in entry.problems))
     unnamed = origin.polled and not carried and any(cover is not None and cover.is_empty for cover in covers)
     return Reception(type_, tuple(entries), hints, unnamed, tuple(cover for cover in covers if cover is not None))

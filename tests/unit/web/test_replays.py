@@ -215,3 +215,22 @@ def test_a_secret_besides_is_needed_where_it_is_set(web: Web) -> None:
 
     assert post(web, dose(), signed).status_code == 401
     assert post(web, dose(), signed | {"Authorization": f"Bearer {'b' * 40}"}).status_code == 200
+
+
+def test_where_nothing_but_a_time_is_signed_the_same_request_again_is_the_same_event(web: Web, moment: Moment) -> None:
+    first = slack(dose())
+    assert post(web, dose(), first).status_code == 200
+    moment.now += timedelta(seconds=1)
+    assert post(web, dose(status="stopped"), slack(dose(status="stopped"), moment.now)).status_code == 200
+
+    assert post(web, dose(), first).status_code == 200
+
+    assert web.store.facts.count() == 2
+
+
+def test_two_deletes_of_one_second_are_two(web: Web) -> None:
+    for id_ in ("d1", "d2"):
+        answer = web.client.delete(f"/fhir/MedicationAdministration/{id_}", headers=slack(b""))
+        assert answer.status_code == 200
+
+    assert web.store.facts.count() == 2
