@@ -35,6 +35,7 @@ from afterdose.work.clinics import choosing
 from afterdose.work.cohort import CohortSweeper
 from afterdose.work.follow import Follower
 from afterdose.work.gather import Gatherer
+from afterdose.work.identity import Identities
 from afterdose.work.messages import Desk, Messages
 from afterdose.work.reception import Origin
 from afterdose.work.reconcile import Reconciler, Target
@@ -259,6 +260,7 @@ class Workshop:
             store=self.store,
             content=content,
             targets={name: self._target(target) for name, target in settings.targets.items()},
+            identities=Identities(store=self.store, sources=tuple(sources.values()), clock=self._clock),
             gatherer=Gatherer(store=self.store, sources=sources, surroundings=surroundings),
             dose_bases={name: _dose_bases(settings, target) for name, target in settings.targets.items()},
             clinic_for=surroundings.clinic_for,
@@ -271,6 +273,7 @@ class Workshop:
         connection = self._connections.sources[source.name]
         return Source(
             name=source.name,
+            target=source.target,
             base_url=source.base_url,
             zone=source.zone,
             client=connection.client if connection else None,

@@ -21,6 +21,7 @@ PURE = (
     "ehr/ladder.py",
     "ehr/scopes.py",
     "ehr/smart.py",
+    "ehr/waits.py",
     "work/__init__.py",
     "work/retry.py",
     "work/merge.py",

@@ -35,7 +35,12 @@ UNDISPUTED = {
     "core/cadence.py": {"2": "a gap lies between two doses"},
     "core/cases.py": {"2": "a session of one member is not shared"},
     "core/errors.py": {"400": "the HTTP status of bad input"},
-    "core/identity.py": {"8192": "ids that are kept at hand"},
+    "core/identity.py": {
+        "4": "ids that one founder is asked for",
+        "30": "visits and doses that are counted through",
+        "8192": "ids that are kept at hand",
+    },
+    "core/links.py": {"50": "records of one person that are followed"},
     "core/numbering.py": {"64": "gaps that are told apart"},
     "core/slots.py": {"24": "hours in a day", "60": "minutes in an hour"},
     "core/standing.py": {"2": "a place in an order", "3": "a place in an order"},

@@ -90,6 +90,8 @@ def _lines(told: _Json, zone: tzinfo) -> Iterator[str]:
     shadow = ", in shadow mode: nothing was written" if told["shadow"] else ""
     yield f"{told['administration']} from {told['source']}: {told['outcome'] or 'not looked at yet'}{shadow}"
     yield f"  Patient: {told['patient'] or 'not known'} in {told['target']}"
+    if told["charted_for"]:
+        yield f"  Charted for: {told['charted_for']}, a former record of this patient"
     yield from _listed("Why", [f"{reason['text']} ({reason['code']})" for reason in told["reasons"]])
     if told["dose"]:
         yield from _dose(told["dose"], zone)
@@ -124,6 +126,7 @@ def _dose(dose: _Json, zone: tzinfo) -> Iterator[str]:
 
 def _resource(row: _Json, zone: tzinfo) -> str:
     parts = [row["kind"], row["reference"] or "no id in the EHR yet", row["standing"]]
+    parts += [f"under {row['under']}"] if row["under"] else []
     parts += [part for part in (row["status"], "booked" if row["booked"] else None) if part]
     if row["sent_at"]:
         parts.append(f"last sent {_local(row['sent_at'], zone)}")

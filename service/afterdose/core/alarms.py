@@ -41,7 +41,8 @@ def alarms(desk: Desk, now: datetime) -> list[DesiredTask]:
     """The Tasks to have, and those whose cause is gone."""
     if desk.snapshot.patient is None:
         return []
-    wanted = [*_warnings(desk), *_weeks(desk), *_stuck(desk, now)]
+    living = desk.snapshot.person.died_by is None
+    wanted = [*_warnings(desk), *_weeks(desk), *_stuck(desk, now)] if living else []
     wanted = [one for one in wanted if not desk.standings.is_tombstone(one.key.kind, one.key.subject)]
     keys = {one.key for one in wanted}
     for row in desk.standings.still_open(*_ALARMS):

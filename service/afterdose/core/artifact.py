@@ -17,6 +17,7 @@ class ArtifactKind(StrEnum):
     WARNING_TASK = "warning-task"
     GUARANTEE_TASK = "guarantee-task"
     WAITING_TASK = "waiting-task"
+    MERGED_TASK = "merged-task"
     PROVENANCE = "provenance"
     GOAL = "goal"
     DOSE_PLAN = "dose-plan"
@@ -87,3 +88,5 @@ class KnownArtifact:
     """When that visit ends (Appointment.end)."""
     closed_at: datetime | None = None
     """When a person ended it, by the EHR's clock where it tells; None while nobody has."""
+    named: str | None = None
+    """The Patient whom it names in the EHR, where that is a former record of the patient."""

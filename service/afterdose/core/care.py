@@ -19,6 +19,7 @@ from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, Dose, DoseKey, Family, Order, PlannedDose
 from afterdose.core.dose import Phase as Phase
+from afterdose.core.person import Person
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Eligibility, Outcome, Reason
 from afterdose.core.visit import Cut as Cut
@@ -111,6 +112,7 @@ class Snapshot:
     """The crisis plans on file, as ``Type/id`` of the target; empty: there is none, None: that cannot be known."""
     preferences: tuple[Coding, ...] | None = None
     """What the patient says of ways of working; words under the empty system. None: that cannot be known."""
+    person: Person = field(default_factory=Person)
 
 
 class PlanStatus(StrEnum):
@@ -172,6 +174,10 @@ class DesiredTask:
     focus: ArtifactKey | None = None
     labels: tuple[Coding, ...] = ()
     planned: PlannedDose | None = None
+    former: str | None = None
+    """The former Patient record that it is about."""
+    patient: str | None = None
+    """The Patient whom it names already, where that is a former record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +259,8 @@ class DesiredPlan:
     first_dose: datetime | None = None
     crisis_plans: tuple[str, ...] = ()
     """``Type/id`` in the target."""
+    ended_because: Reason | None = None
+    """Why it is revoked, where that is not for want of doses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,16 @@ def marked(dose: Dose, snapshot: Snapshot) -> Dose:
         found = (*found, Reason.PATIENT_UNRESOLVED)
     elif dose.patient != snapshot.patient:
         found = (*found, Reason.PATIENT_CHANGED)
+    if snapshot.person.hold is not None:
+        found = (*found, snapshot.person.hold)
+    if _was_given_after_death(dose, snapshot):
+        found = (*found, Reason.PATIENT_DECEASED)
     return dose if found == dose.problems else replace(dose, problems=tuple(dict.fromkeys(found)))
+
+
+def _was_given_after_death(dose: Dose, snapshot: Snapshot) -> bool:
+    began, died_by = begins(dose), snapshot.person.died_by
+    return began is not None and died_by is not None and began > died_by
 
 
 def apart(doses: Sequence[Dose], snapshot: Snapshot) -> frozenset[DoseKey]:

@@ -157,7 +157,6 @@ class Context:
     birth_date: date | None = None
     weight_kg: Decimal | None = None
     medication: Mapping[str, object] | None = None
-    deceased: bool = False
     marks: tuple[Coding, ...] = ()
     procedures: tuple[Happening, ...] = ()
     consent: bool | None = None

@@ -6,7 +6,7 @@ moves only the next look, the end of a course that has gone quiet, and the quest
 and never ended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,13 +15,15 @@ from afterdose.core.alarms import alarms, look_for_stuck
 from afterdose.core.artifacts import appointments, plans, quiet_from, reviews
 from afterdose.core.care import ArtifactKind, Care, DesiredActivity, DesiredPlan, DesiredTask, DoseVerdict, Snapshot
 from afterdose.core.cases import rules_at
+from afterdose.core.death import ended
 from afterdose.core.desk import Desk
+from afterdose.core.former import merge_tasks
 from afterdose.core.looks import next_look
 from afterdose.core.preparation import announced_plans, preparations
 from afterdose.core.preparation import quiet_from as quiet_from_orders
 from afterdose.core.standing import Standings
 from afterdose.core.tasks import tasks
-from afterdose.core.verdicts import judge
+from afterdose.core.verdicts import Judged, judge
 from afterdose.core.wishes import OPEN_PLANS
 
 
@@ -30,10 +32,12 @@ def decide(snapshot: Snapshot, now: datetime) -> Care:
     judged = judge(snapshot)
     judged = replace(judged, verdicts=tuple(_with_look(verdict, snapshot, now) for verdict in judged.verdicts))
     desk = Desk(snapshot, judged, Standings(snapshot.known))
+    looks = [verdict.wake_up for verdict in judged.verdicts]
+    if snapshot.person.hold is not None:
+        return _held(judged, desk, _next(looks, now))
     wanted = appointments(desk)
     before = preparations(desk)
-    course_plans = plans(desk, wanted, announced_plans(desk, before, now), now)
-    looks = [verdict.wake_up for verdict in judged.verdicts]
+    course_plans = ended(plans(desk, wanted, announced_plans(desk, before, now), now), snapshot)
     looks += [_ends(plan, judged.verdicts, snapshot) for plan in course_plans]
     looks += [quiet_from_orders(course, desk) for course in judged.announced]
     looks += [look_for_stuck(verdict, desk) for verdict in judged.verdicts]
@@ -46,11 +50,28 @@ def decide(snapshot: Snapshot, now: datetime) -> Care:
         activities=tuple(besides),
         appointments=tuple(wanted),
         preparations=tuple(before),
-        tasks=(*tasks(desk), *asked),
+        tasks=(*tasks(desk), *asked, *merge_tasks(desk)),
         reviews=tuple(reviews(desk)),
         memberships=judged.memberships,
-        wake_up=min((look for look in looks if look is not None and look > now), default=None),
+        wake_up=_next(looks, now),
     )
+
+
+def _held(judged: Judged, desk: Desk, wake_up: datetime | None) -> Care:
+    """What is decided while nothing may be written for the patient: what stands in the EHR stays, a person is asked."""
+    return Care(
+        verdicts=judged.verdicts,
+        plans=(),
+        appointments=(),
+        tasks=(),
+        reviews=tuple(reviews(desk)),
+        memberships=judged.memberships,
+        wake_up=wake_up,
+    )
+
+
+def _next(looks: Iterable[datetime | None], now: datetime) -> datetime | None:
+    return min((look for look in looks if look is not None and look > now), default=None)
 
 
 def _with_look(verdict: DoseVerdict, snapshot: Snapshot, now: datetime) -> DoseVerdict:

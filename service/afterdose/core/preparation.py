@@ -39,6 +39,7 @@ def preparations(desk: Desk) -> list[DesiredPreparation]:
                 continue
             if desk.standings.is_open(ArtifactKind.APPOINTMENT, subject):
                 given = any(one.course_id == course and one.session_id for one in desk.judged.verdicts)
+                dropped = Reason.DOSE_DROPPED if desk.snapshot.person.died_by is None else Reason.PATIENT_DECEASED
                 wanted.append(
                     DesiredPreparation(
                         key=row.key,
@@ -47,7 +48,7 @@ def preparations(desk: Desk) -> list[DesiredPreparation]:
                         session=Session(state=SessionState.UNMET),
                         orders=(),
                         cancelled=True,
-                        cancel_reason=Reason.DOSE_GIVEN if given else Reason.DOSE_DROPPED,
+                        cancel_reason=Reason.DOSE_GIVEN if given else dropped,
                     )
                 )
     return wanted

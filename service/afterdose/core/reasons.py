@@ -87,6 +87,10 @@ class Reason(StrEnum):
     PATIENT_CHANGED = "patient-changed"
     PATIENT_MINOR = "patient-minor"
     PATIENT_DECEASED = "patient-deceased"
+    PATIENT_INACTIVE = "patient-inactive"
+    PATIENT_GONE = "patient-gone"
+    PATIENT_LINKS_UNCLEAR = "patient-links-unclear"
+    PATIENT_MERGED = "patient-merged"
     CAUTION_CONDITION = "caution-condition"
     # meaning that we must not ignore
     MODIFIER_UNKNOWN = "modifier-unknown"

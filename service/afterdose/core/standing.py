@@ -6,6 +6,7 @@ from uuid import UUID
 from afterdose.core.care import ArtifactKey, ArtifactKind, Known, KnownArtifact, Standing
 
 _OPEN = frozenset({Standing.INTENDED, Standing.WRITTEN, Standing.TAKEN_OVER})
+_WORK = frozenset(ArtifactKind) - {ArtifactKind.PROVENANCE, ArtifactKind.MERGED_TASK}
 _NOT_KEPT = frozenset({"cancelled", "noshow", "entered-in-error"})
 
 
@@ -53,6 +54,11 @@ class Standings:
         rows = [row for row in self.known.artifacts.values() if row.key.kind in kinds and row.standing in _OPEN]
         return sorted(rows, key=lambda row: row.key)
 
+    def under_former_records(self) -> list[KnownArtifact]:
+        """Everything open that names a former record of the patient; there it stays (decision 0018)."""
+        rows = [row for row in self.still_open(*_WORK) if row.named is not None]
+        return [row for row in rows if not is_behind(row)]
+
     def visit(self, subject: UUID) -> KnownArtifact | None:
         """The Appointment that is people's now and to come or kept, None when there is none."""
         row = self.latest(ArtifactKind.APPOINTMENT, subject)
@@ -66,10 +72,14 @@ class Standings:
         return row if row.standing is Standing.REMOVED_BY_PERSON or is_lost(row) else None
 
     def weight(self, subject: UUID) -> int:
-        """How much has been done for a dose session or a course: booked, taken over, written, nothing."""
+        """How much has been done for a dose session or a course: booked, taken over, written, nothing.
+
+        What stands under a former record counts for nothing, unless it is booked.
+        """
         rows = self._about.get(subject, [])
         if any(row.booked for row in rows):
             return 3
+        rows = [row for row in rows if row.named is None]
         if any(row.standing is Standing.TAKEN_OVER for row in rows):
             return 2
         return int(any(row.standing in _OPEN for row in rows))

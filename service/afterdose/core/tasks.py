@@ -13,6 +13,7 @@ from afterdose.core.standing import is_behind, is_theirs
 
 _TASKS = (ArtifactKind.REVIEW_TASK, ArtifactKind.UNMET_TASK, ArtifactKind.BOOKED_TASK)
 _PLANNED = frozenset({Outcome.PLANNED, Outcome.UNMET})
+_NOBODYS_WORK = frozenset({Reason.WEEKLY_IS_ENOUGH, Reason.PATIENT_DECEASED})
 
 
 def tasks(desk: Desk) -> list[DesiredTask]:
@@ -66,7 +67,7 @@ def _needs_a_person(verdict: DoseVerdict, desk: Desk) -> bool:
     """Whether an unmet session is somebody's work: not when it came too late, nor when a proposal was declined."""
     if is_too_late(verdict) or verdict.session is None or verdict.session_id is None:
         return False
-    if Reason.WEEKLY_IS_ENOUGH in verdict.session.reasons:
+    if not _NOBODYS_WORK.isdisjoint(verdict.session.reasons):
         return False
     declined = verdict.session.reasons == (Reason.CANCELLED_BY_PERSON,)
     return not declined or desk.standings.lost_visit(verdict.session_id) is not None
@@ -87,15 +88,25 @@ def _stranded_visits(desk: Desk) -> list[DesiredTask]:
     found = []
     for row in desk.standings.still_open(ArtifactKind.APPOINTMENT):
         verdict = desk.verdict_of(row.key.subject)
-        if verdict is None or not is_theirs(row) or is_behind(row) or row.key.subject in desk.judged.held:
+        if not is_theirs(row) or is_behind(row) or row.key.subject in desk.judged.held:
             continue
-        if verdict.session_id != row.key.subject or verdict.outcome not in _PLANNED:
+        if verdict is None:
+            died_by = desk.snapshot.person.died_by
+            if died_by is not None and row.start is not None and row.start > died_by:
+                found.append(_booked_task(row, None, desk))
+        elif verdict.session_id != row.key.subject or _asks_for_none(verdict):
             found.append(_booked_task(row, verdict, desk))
     return found
 
 
-def _booked_task(row: KnownArtifact, verdict: DoseVerdict, desk: Desk) -> DesiredTask:
-    cause = why_not(verdict, row, desk)
+def _asks_for_none(verdict: DoseVerdict) -> bool:
+    """Whether no session is to follow, so that a visit that stands has to be looked at."""
+    session = verdict.session
+    return verdict.outcome not in _PLANNED or (session is not None and Reason.PATIENT_DECEASED in session.reasons)
+
+
+def _booked_task(row: KnownArtifact, verdict: DoseVerdict | None, desk: Desk) -> DesiredTask:
+    cause = why_not(verdict, row, desk) if verdict is not None else Reason.PATIENT_DECEASED
     reasons = (Reason.BOOKED_VISIT_AFFECTED,) if cause is None else (Reason.BOOKED_VISIT_AFFECTED, cause)
     return DesiredTask(
         key=desk.standings.key(ArtifactKind.BOOKED_TASK, row.key.subject),

@@ -18,6 +18,7 @@ from afterdose.core.care import (
 )
 from afterdose.core.cases import Announced, Case, Identified, apart, case_of, identified, marked, rules_of
 from afterdose.core.course import explicit_phase, phase_on, weekly_is_enough
+from afterdose.core.death import laid_to_rest, without_orders
 from afterdose.core.dose import Dose, DoseKey
 from afterdose.core.orders import Upcoming
 from afterdose.core.reasons import Eligibility, Outcome, Reason
@@ -28,7 +29,15 @@ from afterdose.core.timeline import Timeline, timeline
 from afterdose.core.window import NextDose, next_after, window_after, window_after_day
 
 _HOLDING = frozenset(
-    {Reason.PATIENT_CHANGED, Reason.PATIENT_UNRESOLVED, Reason.SOURCE_UNREADABLE, Reason.MEDICATION_UNRESOLVED}
+    {
+        Reason.PATIENT_CHANGED,
+        Reason.PATIENT_UNRESOLVED,
+        Reason.PATIENT_INACTIVE,
+        Reason.PATIENT_GONE,
+        Reason.PATIENT_LINKS_UNCLEAR,
+        Reason.SOURCE_UNREADABLE,
+        Reason.MEDICATION_UNRESOLVED,
+    }
 )
 
 
@@ -53,6 +62,7 @@ class Judged:
 
 def judge(snapshot: Snapshot) -> Judged:
     """A verdict for every administration of the snapshot; none is left out, whatever it holds."""
+    snapshot = without_orders(snapshot)
     doses = [marked(dose, snapshot) for dose in snapshot.doses]
     withdrawn = [dose for dose in doses if _is_withdrawn(dose)]
     nothing = [dose for dose in doses if not _is_withdrawn(dose) and _is_nothing(dose)]
@@ -65,6 +75,7 @@ def judge(snapshot: Snapshot) -> Judged:
     cases, merged, line = found.cases, found.merged, timeline(found.cases, snapshot)
     standings = Standings(snapshot.known)
     verdicts = [_verdict(case, cases, line, snapshot, standings) for case in cases]
+    verdicts = laid_to_rest(verdicts, snapshot)
     verdicts += [_nothing(dose) for dose in nothing]
     verdicts = _with_withdrawn(verdicts, withdrawn, snapshot, merged)
     known = {dose.key: snapshot.known.memberships.get(dose.key) for dose in snapshot.doses}
@@ -73,7 +84,7 @@ def judge(snapshot: Snapshot) -> Judged:
     memberships |= found.orders
     held = frozenset(case.member.session_id for case in cases if case.member and _is_held(case))
     return Judged(
-        verdicts=tuple(sorted(verdicts, key=_order)),
+        verdicts=tuple(sorted(_told(verdicts, snapshot), key=_order)),
         memberships=memberships,
         held=held,
         merged=merged,
@@ -248,6 +259,15 @@ def _with_withdrawn(
             heard_at=first.heard_at,
         )
     return list(result.values())
+
+
+def _told(verdicts: Iterable[DoseVerdict], snapshot: Snapshot) -> list[DoseVerdict]:
+    """The verdicts, those of which something stands under a former record of the patient saying so."""
+    left = {row.key.subject for row in Standings(snapshot.known).under_former_records()}
+    return [
+        replace(one, reasons=(*one.reasons, Reason.PATIENT_MERGED)) if left & {one.session_id, one.course_id} else one
+        for one in verdicts
+    ]
 
 
 def _why_gone(dose: Dose) -> Reason:

@@ -10,29 +10,27 @@ Rules: FHIR R4 http.html.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from afterdose.core.errors import BadInput, EhrAmbiguous, EhrConflict, EhrError, EhrGone, EhrRefused, EhrUnavailable
+from afterdose.ehr.waits import retry_after
 from afterdose.ehr.wire import Answer, TransactionEntry, type_of
 from afterdose.fhir import strict_json
 from afterdose.fhir.strict_json import Json
 
 Resource = dict[str, Json]
 
-# No EHR is left alone for longer than this, whatever it asks for: windows close after days.
-LONGEST_RETRY_AFTER = timedelta(hours=1)
 # A CapabilityStatement of HAPI has tens of thousands of members; the size in bytes is capped where it is read.
 _MAX_MEMBERS = 1_000_000
 
 _FHIR_MEDIA_TYPES = frozenset({"application/fhir+json", "application/json+fhir", "application/json"})
 _LOCATION = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _ISSUE_CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
-_RATE_LIMIT = re.compile(r";\s*r=(\d{1,9})\b[^,;]*;\s*t=(\d{1,9})\b")
 _WRITTEN = {200: False, 201: True, 204: False}
 _DELETED = frozenset({200, 202, 204})
+_MOVED_FOR_GOOD = frozenset({301, 308})
 # 401 too: whatever is wrong with our credentials, it says nothing about the patient in hand.
 _TRANSIENT = frozenset({401, 423, 424, 425, 429})
 
@@ -78,6 +76,23 @@ def decipher_read(answer: Answer, type_: str, id_: str, *, now: datetime) -> Fou
     resource = _expect(answer, action, type_, now)
     if resource.get("id") != id_:
         raise _untrusted(action, answer, now, f"a {type_} with another id")
+    return Found(resource=resource, etag=answer.headers.get("etag") or etag_of(resource))
+
+
+def decipher_patient(answer: Answer, id_: str, *, base_url: str, now: datetime) -> Found:
+    """The answer to the read of a Patient, who may be another one: the record was merged into that one.
+
+    Epic answers so, with a warning (4107); others name the survivor's address (301, 308). That is not followed: only an
+    id of the same server is taken from it.
+    """
+    if answer.status in _MOVED_FOR_GOOD:
+        survivor = _id_from_location(answer.headers.get("location"), "Patient", base_url)
+        if survivor is not None and survivor != id_:
+            return Found(resource={"resourceType": "Patient", "id": survivor}, etag=None)
+    action = Action("Patient read")
+    resource = _expect(answer, action, "Patient", now)
+    if _own_id(resource) is None:
+        raise _untrusted(action, answer, now, "a Patient without an id")
     return Found(resource=resource, etag=answer.headers.get("etag") or etag_of(resource))
 
 
@@ -148,23 +163,6 @@ def decipher_transaction(
 def decipher_capabilities(answer: Answer, *, now: datetime) -> Resource:
     """The CapabilityStatement that ``metadata`` answered with."""
     return _expect(answer, Action("metadata read", addressed=False), "CapabilityStatement", now)
-
-
-def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """How long the EHR asks to be left alone, at most LONGEST_RETRY_AFTER; None where it asks for nothing legible.
-
-    Read are Retry-After (seconds, or a date, which is relative to the EHR's own Date), Azure's x-ms-retry-after-ms
-    and the window ``t`` of RateLimit (Medplum sends no Retry-After). The longest counts.
-    """
-    waits = [_seconds(headers.get("retry-after", ""))]
-    if waits[0] is None and "retry-after" in headers:
-        until, since = _http_date(headers["retry-after"]), _http_date(headers.get("date", "")) or now
-        waits.append(max((until - since).total_seconds(), 0.0) if until else None)
-    milliseconds = _seconds(headers.get("x-ms-retry-after-ms", ""))
-    waits.append(None if milliseconds is None else milliseconds / 1000)
-    waits += [_seconds(window) for left, window in _RATE_LIMIT.findall(headers.get("ratelimit", "")) if int(left) == 0]
-    known = [wait for wait in waits if wait is not None]
-    return timedelta(seconds=min(max(known), LONGEST_RETRY_AFTER.total_seconds())) if known else None
 
 
 def etag_of(resource: Mapping[str, Json]) -> str | None:
@@ -291,19 +289,6 @@ def _worst_issue(outcome: Mapping[str, Json], *, errors_only: bool = False) -> R
     issues = _objects(outcome.get("issue"))
     grave = [issue for issue in issues if issue.get("severity") in ("fatal", "error")]
     return next(iter(grave if errors_only else grave + issues), None)
-
-
-def _seconds(text: str) -> float | None:
-    digits = text.strip()
-    return float(digits[:12]) if digits.isascii() and digits.isdigit() else None
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _object(value: Json) -> Resource:

@@ -56,7 +56,7 @@ class EhrClient:
     ) -> None:
         """``clock`` gives the present as an aware datetime; ``on_call`` feeds metrics and logs."""
         self._outbound = Outbound(destination, authentication=authentication)
-        self._base_url = destination.base_url.rstrip("/")
+        self.base_url = destination.base_url.rstrip("/")
         self._clock = clock
         self._on_call = on_call
         self._guard = guard
@@ -77,8 +77,13 @@ class EhrClient:
 
     def read(self, type_: str, id_: str) -> Found:
         """One resource by its id; EhrGone where it is not there (any more)."""
-        answer = self._call(wire.read(self._base_url, type_, id_))
+        answer = self._call(wire.read(self.base_url, type_, id_))
         return answers.decipher_read(answer, type_, id_, now=self._clock())
+
+    def read_patient(self, id_: str) -> Found:
+        """A Patient by id. Another Patient in answer, or the address of one, is who this one was merged into."""
+        answer = self._call(wire.read(self.base_url, "Patient", id_))
+        return answers.decipher_patient(answer, id_, base_url=self.base_url, now=self._clock())
 
     def search(self, type_: str, parameters: Parameters, *, most_pages: int | None = None) -> list[Resource]:
         """All matches, over all pages, each id once; with ``most_pages`` those of the first pages.
@@ -86,14 +91,14 @@ class EhrClient:
         EhrRefused where the pages do not end.
         """
         found: dict[str, Resource] = {}
-        request, seen = wire.search(self._base_url, type_, parameters), set[str]()
+        request, seen = wire.search(self.base_url, type_, parameters), set[str]()
         while len(seen) < MAX_PAGES:
             page = self._page(request, type_)
             for resource in page.resources:
                 found.setdefault(str(resource.get("id")), resource)
             if page.next_link is None or len(seen) + 1 == most_pages:
                 return list(found.values())
-            request = wire.next_page(self._base_url, type_, page.next_link)
+            request = wire.next_page(self.base_url, type_, page.next_link)
             if request.url in seen:
                 break
             seen.add(request.url)
@@ -106,45 +111,45 @@ class EhrClient:
 
     def create(self, resource: Mapping[str, object], *, if_none_exist: str | None = None) -> Written:
         """A new resource; with ``if_none_exist`` (see ``wire.identifier_query``) only where none matches it."""
-        answer = self._call(wire.create(self._base_url, resource, if_none_exist=if_none_exist))
+        answer = self._call(wire.create(self.base_url, resource, if_none_exist=if_none_exist))
         return answers.decipher_write(
             answer,
             wire.type_of(resource),
-            base_url=self._base_url,
+            base_url=self.base_url,
             now=self._clock(),
             conditional=if_none_exist is not None,
         )
 
     def update(self, type_: str, id_: str, resource: Mapping[str, object], *, if_match: str | None) -> Written:
         """A new version; EhrConflict where the EHR's version is not ``if_match`` (an ETag as it was received)."""
-        answer = self._call(wire.update(self._base_url, type_, id_, resource, if_match=if_match))
-        return answers.decipher_write(answer, type_, base_url=self._base_url, now=self._clock(), id_=id_)
+        answer = self._call(wire.update(self.base_url, type_, id_, resource, if_match=if_match))
+        return answers.decipher_write(answer, type_, base_url=self.base_url, now=self._clock(), id_=id_)
 
     def delete(self, type_: str, id_: str) -> None:
         """Have it deleted; EhrGone where it is not there (any more)."""
-        answers.decipher_delete(self._call(wire.delete(self._base_url, type_, id_)), type_, now=self._clock())
+        answers.decipher_delete(self._call(wire.delete(self.base_url, type_, id_)), type_, now=self._clock())
 
     def operation(self, type_: str, id_: str, name: str, parameters: Mapping[str, str] | None = None) -> Resource:
         """The Bundle that an operation on one resource answers with; EhrGone where there is no such operation, too."""
-        answer = self._call(wire.operation(self._base_url, type_, id_, name, parameters or {}))
+        answer = self._call(wire.operation(self.base_url, type_, id_, name, parameters or {}))
         return answers.decipher_operation(answer, type_, name, now=self._clock())
 
     def patch(self, type_: str, id_: str, replaced: Mapping[str, str], *, if_match: str | None) -> Written:
         """A new version with some top-level elements replaced, where an EHR takes a change no other way."""
-        answer = self._call(wire.patch(self._base_url, type_, id_, replaced, if_match=if_match))
-        return answers.decipher_write(answer, type_, base_url=self._base_url, now=self._clock(), id_=id_)
+        answer = self._call(wire.patch(self.base_url, type_, id_, replaced, if_match=if_match))
+        return answers.decipher_write(answer, type_, base_url=self.base_url, now=self._clock(), id_=id_)
 
     def transaction(self, entries: Sequence[TransactionEntry]) -> list[Written | EhrError]:
         """Several writes at once; the result of each, because not every EHR that answers 200 did all of them."""
-        answer = self._call(wire.transaction(self._base_url, entries))
-        return answers.decipher_transaction(answer, entries, base_url=self._base_url, now=self._clock())
+        answer = self._call(wire.transaction(self.base_url, entries))
+        return answers.decipher_transaction(answer, entries, base_url=self.base_url, now=self._clock())
 
     def capabilities(self) -> Capabilities:
         """What the EHR declares; asked for once in CAPABILITIES_KEPT_FOR, by one thread at a time."""
         with self._capabilities_lock:
             now = self._clock()
             if self._capabilities is None or not now < self._capabilities[1]:
-                statement = answers.decipher_capabilities(self._call(wire.capabilities(self._base_url)), now=now)
+                statement = answers.decipher_capabilities(self._call(wire.capabilities(self.base_url)), now=now)
                 self._capabilities = (decode_capabilities(statement), now + CAPABILITIES_KEPT_FOR)
             return self._capabilities[0]
 

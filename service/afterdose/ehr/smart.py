@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from urllib.parse import SplitResult, quote_plus, urlencode, urlsplit
 
 from afterdose.core.errors import BadInput, EhrUnavailable
-from afterdose.ehr.answers import retry_after
+from afterdose.ehr.waits import retry_after
 from afterdose.ehr.wire import Answer, Request
 from afterdose.fhir import strict_json
 from afterdose.fhir.strict_json import Json

@@ -101,7 +101,6 @@ def decode_context(
         birth_date=_birth_date(text(patient, "birthDate")),
         weight_kg=_weight(weight, units),
         medication=medication,
-        deceased=_deceased(patient),
         marks=tuple(marks_of(request, encounter, episode)),
         procedures=tuple(procedures),
         consent=consent,
@@ -289,7 +288,3 @@ def _weight(observation: JsonObject | None, units: Mapping[str, str]) -> Decimal
     said = text(quantity, "code") or text(quantity, "unit") or ""
     value, factor = number(quantity, "value"), _KG_PER_UNIT.get(units.get(said.casefold(), said))
     return value * factor if value is not None and factor is not None else None
-
-
-def _deceased(patient: JsonObject | None) -> bool:
-    return patient is not None and (patient.get("deceasedBoolean") is True or "deceasedDateTime" in patient)

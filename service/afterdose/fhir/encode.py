@@ -53,6 +53,7 @@ RESOURCE_TYPE: Mapping[ArtifactKind, str] = {
     ArtifactKind.WARNING_TASK: "Task",
     ArtifactKind.GUARANTEE_TASK: "Task",
     ArtifactKind.WAITING_TASK: "Task",
+    ArtifactKind.MERGED_TASK: "Task",
     ArtifactKind.PROVENANCE: "Provenance",
     ArtifactKind.GOAL: "Goal",
     ArtifactKind.DOSE_PLAN: "CarePlan",

@@ -85,6 +85,8 @@ def task_message(task: Resource, key: ArtifactKey, head: Letterhead) -> Resource
         said.insert(0, "No longer needed:")
     elif (reason := task.get("reasonCode", {}).get("text")) is not None:
         said.append(f"Why: {reason}.")
+    for former in task.get("input", []):
+        said.append(f"{former['type']['text']}: {former['valueReference']['reference']}.")
     due = task.get("restriction", {}).get("period", {}).get("end")
     if due is not None and task["status"] != "cancelled":
         said.append(f"By {due}.")

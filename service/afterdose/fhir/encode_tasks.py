@@ -13,7 +13,11 @@ _WORDS: Mapping[ArtifactKind, str] = {
     ArtifactKind.WARNING_TASK: "No session fits beside a planned treatment: please look at it before its day",
     ArtifactKind.GUARANTEE_TASK: "This treatment week has no follow-up session and is owed one: please arrange it",
     ArtifactKind.WAITING_TASK: "A treatment was begun in the record and not ended: please complete the record",
+    ArtifactKind.MERGED_TASK: "Two records of this patient were merged and follow-up care stands under the former one: "
+    "please move it to this record or end it there; software does neither",
 }
+
+_FORMER = "Former patient record"
 
 
 def task(desired: DesiredTask, head: Letterhead) -> Resource:
@@ -28,10 +32,12 @@ def task(desired: DesiredTask, head: Letterhead) -> Resource:
         "priority": "routine",
         "code": concept(head.codes.outbound[str(desired.key.kind)]),
         "description": _WORDS[desired.key.kind] + ".",
-        "for": {"reference": f"Patient/{head.patient}"},
+        "for": {"reference": f"Patient/{desired.patient or head.patient}"},
         "requester": head.author(),
         "reasonCode": {"text": "; ".join(head.words.reason_text(reason) for reason in desired.reasons)},
     }
+    if desired.former is not None:
+        resource["input"] = [{"type": {"text": _FORMER}, "valueReference": {"reference": f"Patient/{desired.former}"}}]
     if (focus := _focus(desired, head)) is not None:
         resource["focus"] = focus
     if heard_at is not None:

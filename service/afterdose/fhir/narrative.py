@@ -173,6 +173,8 @@ def _state(verdict: DoseVerdict) -> str:
 def _next_step(plan: DesiredPlan, words: Wording) -> str:
     if plan.status is PlanStatus.ENTERED_IN_ERROR:
         return "This plan was made for a dose that was recorded in error. Nothing is to be done."
+    if plan.ended_because is not None:
+        return f"This plan no longer applies: {words.reason_text(plan.ended_because)}. Nothing is to be done."
     if plan.status is PlanStatus.REVOKED:
         return "This plan no longer applies: every dose behind it was withdrawn."
     if plan.status is PlanStatus.COMPLETED:

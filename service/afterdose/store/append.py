@@ -76,11 +76,15 @@ _ROWS = 500
 
 
 def append_sqlite(
-    connection: sqlite3.Connection, arrivals: Sequence[Arrival], now: datetime, *, spare: tuple[str, str] | None = None
+    connection: sqlite3.Connection,
+    arrivals: Sequence[Arrival],
+    now: datetime,
+    *,
+    spare: frozenset[tuple[str, str]] = frozenset(),
 ) -> list[Receipt]:
     """Append to SQLite inside the caller's transaction, which must hold the writer's lock.
 
-    ``spare``: an agenda key that stays as it is (the claim under which a worker stores what it read itself).
+    ``spare``: agenda keys that stay as they are (of the claim under which a worker stores what it read itself).
     """
     decided = plan(arrivals, _latest_sqlite(connection, arrivals), _owners_sqlite(connection, arrivals))
     if not decided.new:
@@ -90,7 +94,9 @@ def append_sqlite(
     for rows in _parts([_row(fact, moment) for fact in decided.new]):
         last = _execute(connection, _INSERT, rows).lastrowid or 0
         seqs += range(last - len(rows) + 1, last + 1)  # nobody else writes, so the numbers follow each other
-    due = [(target, patient, moment, moment, ARRIVED) for target, patient in decided.due if (target, patient) != spare]
+    due = [
+        (target, patient, moment, moment, ARRIVED) for target, patient in decided.due if (target, patient) not in spare
+    ]
     for rows in _parts(due):
         _execute(connection, _PUT, rows)
     return decided.receipts(seqs)
@@ -186,7 +192,7 @@ def append_postgres(
     arrivals: Sequence[Arrival],
     now: datetime,
     *,
-    spare: tuple[str, str] | None = None,
+    spare: frozenset[tuple[str, str]] = frozenset(),
 ) -> list[Receipt]:
     """Append to PostgreSQL inside the caller's transaction, which must hold :func:`lock_postgres`."""
     decided = plan(arrivals, _latest_postgres(connection, arrivals), _owners_postgres(connection, arrivals))
@@ -199,7 +205,7 @@ def append_postgres(
         [
             AgendaEntry(target=target, patient=patient, due_at=now, reason=ARRIVED)
             for target, patient in decided.due
-            if (target, patient) != spare
+            if (target, patient) not in spare
         ],
     )
     return decided.receipts([seq for cursor in inserted for (seq,) in cursor.fetchall()])

@@ -1,6 +1,6 @@
 """What was received, version by version."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -23,16 +23,15 @@ class Facts:
         self._database = database
         self._clock = clock
 
-    def history(self, target: str, patient: str) -> dict[DoseKey, list[Fact]]:
-        """All versions, in order of receipt, of every administration of which any version named this patient.
+    def history(self, target: str, *patients: str) -> dict[DoseKey, list[Fact]]:
+        """All versions, in order of receipt, of every administration of which any version named one of the patients.
 
-        For a pseudo key ``~source/id``: of that one administration.
+        For a pseudo key ``~source/id``, which stands alone: of that one administration.
         """
-        if patient.startswith("~"):
-            source, _, resource_id = patient[1:].rpartition("/")
+        chosen, whose = _DOSES, dict[str, object](target=target, patients=patients)
+        if patients[0].startswith("~"):
+            source, _, resource_id = patients[0][1:].rpartition("/")
             chosen, whose = _OF_NOBODY, {"target": target, "source": source, "resource_id": resource_id}
-        else:
-            chosen, whose = _DOSES, {"target": target, "patient": patient}
         versions: dict[DoseKey, list[Fact]] = {}
         with self._database.reading() as connection:
             for row in connection.execute(chosen, whose).mappings():
@@ -40,13 +39,13 @@ class Facts:
                 versions.setdefault(fact.key, []).append(fact)
         return versions
 
-    def others(self, target: str, patient: str) -> tuple[Fact, ...]:
-        """The version that counts of every other resource that is about this patient now, deletions among them.
+    def others(self, target: str, *patients: str) -> tuple[Fact, ...]:
+        """The version that counts of every other resource that is about one of the patients now, deletions among them.
 
         By the sender's ``lastUpdated``, else by receipt, so in any order of arrival the same; ordered by their keys.
         """
         with self._database.reading() as connection:
-            rows = connection.execute(_OTHERS, {"target": target, "patient": patient})
+            rows = connection.execute(_OTHERS, {"target": target, "patients": patients})
             return tuple(_fact(row) for row in rows.mappings())
 
     def latest(self, source: str, resource_id: str, resource_type: str = ADMINISTRATION) -> Fact | None:
@@ -67,11 +66,11 @@ class Facts:
         with self._database.reading() as connection:
             return [_fact(row) for row in connection.execute(_VERSIONS, which).mappings()]
 
-    def record_read(self, claim: Claim, arrival: Arrival) -> Receipt:
+    def record_read(self, claim: Claim, arrival: Arrival, *, known_to: Collection[str] = ()) -> Receipt:
         """Store what an authoritative re-read answered (``via="read"``; a delete where the EHR has it no more).
 
-        Puts other patients whom the administration names or named on the agenda, but not the claimed one: its
-        worker knows. Raises LeaseLost.
+        Puts other patients whom the resource names or named on the agenda, but not the claimed one, nor those of
+        ``known_to``, whose records went up in the claimed one: its worker knows. Raises LeaseLost.
         """
         if arrival.via != "read":
             raise ValueError("only a re-read is stored under a claim")
@@ -80,7 +79,7 @@ class Facts:
                 lock_postgres(_driver(connection), [arrival])
             check_fence(connection, claim)
             append = append_sqlite if self._database.path is not None else append_postgres
-            spare = (claim.target, claim.patient)
+            spare = frozenset((claim.target, patient) for patient in (claim.patient, *known_to))
             return append(_driver(connection), [arrival], self._clock(), spare=spare)[0]
 
     def count(self) -> int:
@@ -91,13 +90,13 @@ class Facts:
 
 def _others() -> sa.Select[Any]:
     c, key = facts.c, (facts.c.source, facts.c.resource_type, facts.c.resource_id)
-    target, patient = sa.bindparam("target", type_=sa.String), sa.bindparam("patient", type_=sa.String)
-    named = sa.select(*key).where(c.target == target, c.patient == patient, c.resource_type != ADMINISTRATION)
+    target, mine = sa.bindparam("target", type_=sa.String), sa.bindparam("patients", type_=sa.String, expanding=True)
+    named = sa.select(*key).where(c.target == target, c.patient.in_(mine), c.resource_type != ADMINISTRATION)
     newest_first = (sa.func.coalesce(c.last_updated, c.received_at), c.received_at, c.seq)
     place = sa.func.row_number().over(partition_by=key, order_by=[one.desc() for one in newest_first])
     ranked = sa.select(facts, place.label("place")).where(sa.tuple_(*key).in_(named)).subquery()
     counts = sa.select(*(ranked.c[column.name] for column in c)).where(
-        ranked.c.place == 1, ranked.c.target == target, ranked.c.patient == patient
+        ranked.c.place == 1, ranked.c.target == target, ranked.c.patient.in_(mine)
     )
     return counts.order_by(ranked.c.source, ranked.c.resource_type, ranked.c.resource_id)
 
@@ -106,7 +105,7 @@ def _doses() -> sa.Select[Any]:
     c = facts.c
     of_a_dose = c.resource_type == ADMINISTRATION
     named = sa.select(c.source, c.resource_id).where(
-        c.target == sa.bindparam("target"), c.patient == sa.bindparam("patient"), of_a_dose
+        c.target == sa.bindparam("target"), c.patient.in_(sa.bindparam("patients", expanding=True)), of_a_dose
     )
     return sa.select(facts).where(of_a_dose, sa.tuple_(c.source, c.resource_id).in_(named)).order_by(c.seq)
 

@@ -139,8 +139,10 @@ class LedgerRow:
     ``elements``: JSON that tells, element by element, what is ours in the artifact, as the EHR returned it.
     ``visit_start``, ``visit_end``: of an Appointment that people have given a time. ``booked``: now or at any time.
     ``closed_at``: when a person ended it.
-    ``sent_at``: when a write was last begun; ``attempts``: writes begun. ``check_at``: when to see whether it is the
-    only one with its identifier, None where that is known. ``updated_at`` is set by the store.
+    ``named``: the Patient whom the resource names in the EHR, where that is not ``patient``: it was written before two
+    records were merged, or parted. ``sent_at``: when a write was last begun; ``attempts``: writes begun.
+    ``check_at``: when to see whether it is the only one with its identifier, None where that is known.
+    ``updated_at`` is set by the store.
     """
 
     target: str
@@ -149,6 +151,7 @@ class LedgerRow:
     identifier: UUID
     resource_type: str
     standing: Standing
+    named: str | None = None
     ehr_id: str | None = None
     etag: str | None = None
     ehr_status: str | None = None
@@ -163,6 +166,21 @@ class LedgerRow:
     attempts: int = 0
     check_at: datetime | None = None
     updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonRow:
+    """What an EHR says of one Patient. ``died_by``: None for the living; ``gone``: there is no such Patient any more.
+
+    ``kept_with``: the patient under whom everything of this one is kept, None where that is itself.
+    """
+
+    target: str
+    patient: str
+    active: bool = True
+    gone: bool = False
+    died_by: datetime | None = None
+    kept_with: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

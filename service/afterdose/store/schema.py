@@ -5,62 +5,14 @@ Instants are aware UTC datetimes with microseconds, in and out. A patient key is
 Another resource whose patient is not resolved stands under no key.
 """
 
-from datetime import UTC, datetime
-from typing import Any
-
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from afterdose.store.columns import Instant
+from afterdose.store.columns import instant_of as instant_of
+from afterdose.store.columns import instant_text as instant_text
 
 REVISION = "0001"
 """The Alembic revision that this file describes."""
-
-_INSTANT_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
-_INSTANT_LENGTH = 27
-
-
-def instant_text(moment: datetime) -> str:
-    """An aware datetime as fixed-width UTC text, so that text order is time order."""
-    if moment.tzinfo is None:
-        raise ValueError("an instant needs an offset")
-    return moment.astimezone(UTC).strftime(_INSTANT_FORMAT).rjust(_INSTANT_LENGTH, "0")
-
-
-def instant_of(text: str) -> datetime:
-    """The inverse of :func:`instant_text`."""
-    return datetime.fromisoformat(text)
-
-
-class Instant(TypeDecorator[datetime]):
-    """An aware UTC datetime: timestamptz on PostgreSQL, fixed-width text on SQLite (which has no such type)."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Text on SQLite."""
-        as_text = dialect.name == "sqlite"
-        stored: TypeEngine[Any] = sa.String(_INSTANT_LENGTH) if as_text else sa.DateTime(timezone=True)
-        return dialect.type_descriptor(stored)
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> object:
-        """Refuse naive datetimes; UTC out."""
-        if value is None:
-            return None
-        return instant_text(value) if dialect.name == "sqlite" else _utc(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Aware UTC in."""
-        if value is None:
-            return None
-        return instant_of(value) if dialect.name == "sqlite" else _utc(value)
-
-
-def _utc(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        raise ValueError("an instant needs an offset")
-    return value.astimezone(UTC)
-
 
 metadata = sa.MetaData(
     naming_convention={
@@ -137,6 +89,7 @@ ledger = sa.Table(
     sa.Column("generation", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("identifier", sa.Uuid, nullable=False),
     sa.Column("resource_type", sa.Text, nullable=False),
+    sa.Column("named", sa.Text, comment="the patient whom it names in the EHR, where that is not the row's own"),
     sa.Column("ehr_id", sa.Text),
     sa.Column("etag", sa.Text),
     sa.Column("standing", sa.Text, nullable=False),
@@ -153,6 +106,29 @@ ledger = sa.Table(
     sa.Column("check_at", Instant, comment="when to see whether it is the only one with its identifier"),
     sa.Column("updated_at", Instant, nullable=False),
     sa.Index("ix_ledger_ehr_id", "target", "resource_type", "ehr_id"),
+)
+
+persons = sa.Table(
+    "persons",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("patient", sa.Text, primary_key=True),
+    sa.Column("active", sa.Boolean, nullable=False),
+    sa.Column("gone", sa.Boolean, nullable=False, comment="the EHR has no such Patient any more"),
+    sa.Column("died_by", Instant, comment="when the patient had died at the latest; NULL for the living"),
+    sa.Column("kept_with", sa.Text, comment="the patient under whom all of this one is kept; NULL = under itself"),
+    sa.Index("ix_persons_kept_with", "target", "kept_with"),
+)
+
+patient_links = sa.Table(
+    "patient_links",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True),
+    sa.Column("patient", sa.Text, primary_key=True, comment="the Patient whose resource says so"),
+    sa.Column("former", sa.Text, primary_key=True),
+    sa.Column("successor", sa.Text, primary_key=True),
+    sa.Index("ix_patient_links_former", "target", "former"),
+    sa.Index("ix_patient_links_successor", "target", "successor"),
 )
 
 outcomes = sa.Table(

@@ -8,12 +8,14 @@ from afterdose.store.audit import Audit
 from afterdose.store.backfills import Backfills
 from afterdose.store.cohorts import Cohorts
 from afterdose.store.committer import Committer
+from afterdose.store.custody import Custody
 from afterdose.store.deliveries import Deliveries
 from afterdose.store.engine import Database, beside
 from afterdose.store.facts import Facts
 from afterdose.store.ledger import Ledger
 from afterdose.store.outcomes import Outcomes
 from afterdose.store.pauses import Pauses
+from afterdose.store.persons import Persons
 from afterdose.store.quarantine import Quarantine
 from afterdose.store.readings import Readings
 from afterdose.store.reviews import Reviews
@@ -36,6 +38,8 @@ class Store:
         self.facts = Facts(database, clock)
         self.agenda = Agenda(database, self._wake, clock)
         self.ledger = Ledger(database, clock)
+        self.persons = Persons(database, self._wake, clock)
+        self.custody = Custody(database, self._wake, clock)
         self.outcomes = Outcomes(database, clock)
         self.reviews = Reviews(database, clock)
         self.readings = Readings(database)

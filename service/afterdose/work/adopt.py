@@ -150,7 +150,9 @@ class Finder:
         if facts.find is None:
             return [dict(one) for one in self.client.find_by_identifier(type_, self.system, str(row.identifier))]
         since = format_instant((row.sent_at or self.clock()) - _LONGEST_AGO)
-        parameters = {name: value.format(patient=row.patient, since=since) for name, value in facts.find.items()}
+        parameters = {
+            name: value.format(patient=row.named or row.patient, since=since) for name, value in facts.find.items()
+        }
         found = [dict(one) for one in self.client.search(type_, parameters)]
         return [one for one in found if carries(one, facts, row.identifier)]
 

@@ -27,7 +27,8 @@ def resume(delivery: Delivery, head: Letterhead, *, release: str, now: datetime)
     Raises EhrUnavailable.
     """
     for row in list(delivery.journal.rows.values()):
-        if row.key.kind is ArtifactKind.PROVENANCE and row.standing is Standing.INTENDED:
+        unsure = row.standing is Standing.INTENDED and row.named is None
+        if row.key.kind is ArtifactKind.PROVENANCE and unsure:
             try:
                 found = _found(row, delivery, now)
             except EhrRefused as refused:  # nobody can tell; a second one would be worse than none

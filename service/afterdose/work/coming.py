@@ -1,7 +1,7 @@
 """The doses to come of one patient, as the orders and visits of one source announce them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from afterdose.core.dose import DoseKey, Order, PlannedDose
@@ -31,8 +31,12 @@ class Coming:
     orders: tuple[Order, ...] = ()
 
 
-def coming(related: Related, patient: str, target: str, surroundings: Surroundings, versions: Versions) -> Coming:
+def coming(
+    related: Related, patients: Sequence[str], target: str, surroundings: Surroundings, versions: Versions
+) -> Coming:
     """What was pushed announces doses, and so do the orders that were read with a dose.
+
+    ``patients``: the ids of the patient, the present one first.
 
     Raises EhrUnavailable where the source does not answer now.
     """
@@ -46,7 +50,11 @@ def coming(related: Related, patient: str, target: str, surroundings: Surroundin
         source, codes = related.source, surroundings.codes
         heard = _Heard(related, versions, surroundings.clock())
         all_of = announcements(pool, codes, source.zone, source=source.name, heard_at=heard.at)
-        return [one for one in all_of if one.patient == patient]
+        mine = [one for one in all_of if one.patient in patients]
+        return [
+            replace(one, patient=patients[0], order=replace(one.order, patient=patients[0]) if one.order else None)
+            for one in mine
+        ]
 
     first = told(related.pool(*known))
     standing = [one.order for one in first if one.order is not None and one.order.ended_at is None]

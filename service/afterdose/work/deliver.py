@@ -25,6 +25,7 @@ from afterdose.work.drafts import Draft, References, placeholder
 from afterdose.work.flaws import flaw
 from afterdose.work.journal import Journal, Write
 from afterdose.work.merge import Merged, fingerprint, merge
+from afterdose.work.repoint import is_left
 from afterdose.work.stands import Stands, StandsOtherwise
 from afterdose.work.unwritten import Refusal
 
@@ -97,7 +98,7 @@ class Delivery:
         row = self.journal.rows.get(draft.key)
         if row is None:
             return not draft.withdrawn and self._can_begin(draft)
-        if row.standing in _HANDS_OFF:
+        if row.standing in _HANDS_OFF or is_left(row):
             return False
         unsure = row.standing is Standing.INTENDED or row.attempts > 0
         return unsure or row.desired_hash != draft.wanted(self.journal.references())

@@ -28,6 +28,7 @@ def explanation(store: Store, key: DoseKey, reason_text: Callable[[Reason], str]
         "source": key.source,
         "target": fact.target,
         "patient": None if patient.startswith("~") else f"Patient/{patient}",
+        "charted_for": _charted_for(store, fact, patient),
         "outcome": _outcome(outcome, agenda),
         "shadow": outcome is not None and outcome.shadow,
         "reasons": _told(reasons, reason_text),
@@ -37,8 +38,14 @@ def explanation(store: Store, key: DoseKey, reason_text: Callable[[Reason], str]
         "decided_at": instant(outcome.updated_at) if outcome is not None else None,
         "next_look": instant(outcome.next_look) if outcome is not None else None,
         "agenda": _agenda(agenda) if agenda is not None else None,
-        "versions": [_version(one) for one in store.facts.history(fact.target, patient).get(key, [])],
+        "versions": [_version(one) for one in store.facts.versions(key.source, key.id)],
     }
+
+
+def _charted_for(store: Store, fact: Fact, patient: str) -> str | None:
+    """The former record that a dose is charted under, where its patient has another one now."""
+    person = store.persons.find(fact.target, fact.patient) if fact.patient is not None else None
+    return f"Patient/{fact.patient}" if person is not None and person.kept_with == patient else None
 
 
 def _outcome(outcome: OutcomeRow | None, agenda: AgendaRow | None) -> str | None:
@@ -76,6 +83,7 @@ def _resource(row: LedgerRow) -> Report:
         "reference": f"{row.resource_type}/{row.ehr_id}" if row.ehr_id is not None else None,
         "identifier": str(row.identifier),
         "standing": row.standing.value,
+        "under": f"Patient/{row.named}" if row.named is not None else None,
         "status": row.ehr_status,
         "booked": row.booked,
         "attempts": row.attempts,

@@ -6,7 +6,7 @@ with its time and serves until a newer hint arrives. A failed read never withdra
 dose that was only ever named (``hint``) nothing is known before that read: not even whose it is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
@@ -27,10 +27,11 @@ from afterdose.store.rows import Arrival, Claim, Fact
 from afterdose.store.store import Store
 from afterdose.work import on_file
 from afterdose.work.coming import coming
+from afterdose.work.identity import Identity
 from afterdose.work.on_file import OnFile
 from afterdose.work.patients import Patients, finding, is_finding, is_nobody, with_patient
 from afterdose.work.related import Related, Resource, Source
-from afterdose.work.surroundings import Surroundings
+from afterdose.work.surroundings import KEPT_FOR, Surroundings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class Gathered:
     planned: tuple[PlannedDose, ...]
     orders: tuple[Order, ...]
     others: tuple[Fact, ...]
+    persons_read: bool = False
+    """Whether a Patient was read, so that it may say something new of who this is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,14 @@ class _Case:
     """
 
     claim: Claim
+    identity: Identity
     hold: Callable[[], None]
     related: Mapping[str, Related]
     parsed: dict[tuple[str, str], Resource] = field(default_factory=dict)
+
+    def patient(self, named: str | None) -> str | None:
+        """Who a Patient id means: the claimed patient, where that record went up in this one."""
+        return self.claim.patient if named in self.identity.former else named
 
     def resource(self, fact: Fact) -> Resource:
         """What a fact holds."""
@@ -72,22 +80,24 @@ class Gatherer:
         self._surroundings = surroundings
         self._codes = surroundings.codes
 
-    def gather(self, claim: Claim, hold: Callable[[], None]) -> Gathered:
+    def gather(self, claim: Claim, identity: Identity, hold: Callable[[], None]) -> Gathered:
         """Every dose of the claimed patient in its newest version, and the doses that are announced.
+
+        What names a former record of the patient is the patient's.
 
         ``hold`` is called before every call of a source. Raises EhrUnavailable when a source that can be read does
         not answer now: rather late than on stale facts.
         """
-        history = self._store.facts.history(claim.target, claim.patient)
-        others = self._store.facts.others(claim.target, claim.patient)
+        history = self._store.facts.history(claim.target, *identity.all)
+        others = self._store.facts.others(claim.target, *identity.all)
         named = {key.source for key in history} | {fact.source for fact in others}
-        related = {name: self._related(name, others, claim, hold) for name in sorted(named)}
-        case = _Case(claim, hold, related)
+        related = {name: self._related(name, others, claim, identity, hold) for name in sorted(named)}
+        case = _Case(claim, identity, hold, related)
         try:
             found = (self._dose(case, key, history[key]) for key in sorted(history))
             doses = tuple(dose for dose in found if dose is not None)
             announced = [
-                coming(one, claim.patient, claim.target, self._surroundings, self._store.facts.versions)
+                coming(one, identity.all, claim.target, self._surroundings, self._store.facts.versions)
                 for one in related.values()
             ]
         finally:
@@ -97,23 +107,28 @@ class Gatherer:
             planned=tuple(dose for one in announced for dose in one.doses),
             orders=tuple(order for one in announced for order in one.orders),
             others=others,
+            persons_read=any(one.persons_read for one in related.values()),
         )
 
-    def on_file(self, claim: Claim, target: Source, hold: Callable[[], None]) -> OnFile:
+    def on_file(self, claim: Claim, identity: Identity, target: Source, hold: Callable[[], None]) -> OnFile:
         """What the target has on file about the claimed patient besides. Raises LeaseLost."""
         clock = self._surroundings.clock
-        related = Related(target, (), store=self._store, claim=claim, hold=hold, clock=clock)
+        patients = identity.all
+        related = Related(target, (), store=self._store, claim=claim, patients=patients, hold=hold, clock=clock)
         try:
             return on_file.read(related, self._codes, clock())
         finally:
             self._store.readings.keep(claim, *related.readings)
 
-    def _related(self, name: str, others: Sequence[Fact], claim: Claim, hold: Callable[[], None]) -> Related:
+    def _related(
+        self, name: str, others: Sequence[Fact], claim: Claim, identity: Identity, hold: Callable[[], None]
+    ) -> Related:
         return Related(
             self._sources[name],
             [fact for fact in others if fact.source == name],
             store=self._store,
             claim=claim,
+            patients=identity.all,
             hold=hold,
             clock=self._surroundings.clock,
         )
@@ -151,12 +166,14 @@ class Gatherer:
             if found is not None:
                 resource = with_patient(resource, found)
                 if found not in named:
-                    self._store.facts.record_read(case.claim, finding(shown, found))
+                    found_there = finding(shown, found)
+                    self._store.facts.record_read(case.claim, found_there, known_to=case.identity.former)
                     named.add(found)
         if is_nobody(case.claim) and (found is not None or counts.patient is not None):
             return None
-        if len(named) > 1:
+        if len({case.patient(one) for one in named}) > 1:
             problems.append(Reason.PATIENT_CHANGED)
+            self._look_at(named, case, source)
         dose = self._decode(case, source, key, resource, facts)
         return replace(
             dose,
@@ -176,7 +193,7 @@ class Gatherer:
             return decode_dose(
                 resource,
                 key=key,
-                patient=patient_id(envelope(resource).subject, base_url=source.base_url),
+                patient=case.patient(patient_id(envelope(resource).subject, base_url=source.base_url)),
                 heard_at=heard_at(versions, same_time=same_time),
                 codes=self._codes,
                 zone=source.zone,
@@ -193,6 +210,12 @@ class Gatherer:
             return None
         patients = Patients(self._store.readings, self._surroundings.clock)
         return patients.id_of(resource, source.name, source.client, case.claim, case.hold)
+
+    def _look_at(self, named: Iterable[str], case: _Case, source: Source) -> None:
+        """Ask who they are, between whom a dose has moved: it may be that one went up in the other."""
+        since = self._surroundings.clock() - KEPT_FOR
+        for patient in sorted(named):
+            case.related[source.name].find(f"Patient/{patient}", "Patient", since=since)
 
     def _concerns_us(self, case: _Case, facts: Sequence[Fact]) -> bool:
         """Whether any version may be ketamine or esketamine; nothing else is ever read back."""
@@ -239,7 +262,7 @@ class Gatherer:
                 last_updated=head.last_updated,
                 raw=strict_json.dumps(found.resource),
             )
-        receipt = self._store.facts.record_read(case.claim, arrival)
+        receipt = self._store.facts.record_read(case.claim, arrival, known_to=case.identity.former)
         known = [fact for fact in self._store.facts.versions(key.source, key.id) if not is_finding(fact)]
         if any(facts[-1].seq < fact.seq < receipt.seq for fact in known):
             return self._read_again(case, key, client, known)

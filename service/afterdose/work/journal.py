@@ -61,6 +61,7 @@ class Journal:
         clock: Callable[[], datetime],
         rows: Mapping[ArtifactKey, LedgerRow],
     ) -> None:
+        self.patient = claim.patient
         self._store = store
         self._claim = claim
         self._clock = clock
@@ -159,6 +160,7 @@ def known_artifact(row: LedgerRow) -> KnownArtifact:
         closed_at=row.closed_at,
         was_active=row.was_active,
         reference=f"{row.resource_type}/{row.ehr_id}" if row.ehr_id is not None else None,
+        named=row.named,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from afterdose.core.errors import EhrUnavailable
-from afterdose.ehr.answers import retry_after
+from afterdose.ehr.waits import retry_after
 from afterdose.ehr.wire import Answer, Request
 from afterdose.logs import get_logger
 from afterdose.work.retry import Circuit

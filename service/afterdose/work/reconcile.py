@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from uuid import UUID
 
 from afterdose.content.content import Content
 from afterdose.core.activities import BESIDES
@@ -19,11 +18,11 @@ from afterdose.core.care import (
     Known,
     ReviewItem,
     Snapshot,
-    Standing,
 )
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose
 from afterdose.core.errors import EhrConflict, EhrError, EhrRefused
+from afterdose.core.person import Person
 from afterdose.core.plan import decide
 from afterdose.core.wishes import OPEN_PLANS
 from afterdose.ehr import ladder as rungs
@@ -39,14 +38,18 @@ from afterdose.work.attribution import attribute, resume
 from afterdose.work.deliver import Delivery
 from afterdose.work.doubt import earliest, heard_late, in_doubt
 from afterdose.work.drafts import drafts
+from afterdose.work.former import find_under_former_records
 from afterdose.work.gather import Gathered, Gatherer
+from afterdose.work.identity import Identities, Identity
 from afterdose.work.journal import Journal, known_artifact
 from afterdose.work.late import missed_sessions
+from afterdose.work.ledger_view import resolved, still_open, written
 from afterdose.work.on_file import OnFile
 from afterdose.work.rehearsal import rehearse
 from afterdose.work.related import Source
 from afterdose.work.report import outcome_rows
 from afterdose.work.stands import StandsOtherwise, next_proof
+from afterdose.work.surroundings import KEPT_FOR
 from afterdose.work.touched import was_touched
 from afterdose.work.unwritten import Refusal, merged, on_worklist, refused_items, said
 from afterdose.work.watch import missed
@@ -56,11 +59,6 @@ _ROUNDS = 4
 
 _READ_AT = "target:"
 """Before the name of a target in readings: sources may be called the same, and no name holds a colon."""
-
-_ENDED = frozenset(
-    {"cancelled", "entered-in-error", "fulfilled", "noshow", "completed", "revoked", "rejected", "failed"}
-)
-"""Statuses of Appointments, CarePlans and Tasks after which people act on them no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +79,8 @@ class Target:
 
     def as_source(self, clinic: Clinic) -> Source:
         """The same EHR as what is read."""
-        return Source(name=f"{_READ_AT}{self.name}", base_url=self.base_url, zone=clinic.zone, client=self.client)
+        name, base_url = f"{_READ_AT}{self.name}", self.base_url
+        return Source(name=name, target=self.name, base_url=base_url, zone=clinic.zone, client=self.client)
 
     def ladder(self, clinic: Clinic) -> Ladder:
         """The rungs of this EHR for patients of a clinic. Raises EhrUnavailable; EhrRefused where nothing can work."""
@@ -116,6 +115,7 @@ class Reconciler:
         store: Store,
         content: Content,
         targets: Mapping[str, Target],
+        identities: Identities,
         gatherer: Gatherer,
         dose_bases: Mapping[str, Mapping[str, str]],
         clinic_for: Callable[[str, tuple[Dose, ...]], Clinic],
@@ -126,6 +126,7 @@ class Reconciler:
         self._store = store
         self._content = content
         self._targets = targets
+        self._identities = identities
         self._gatherer = gatherer
         self._dose_bases = dose_bases
         self._clinic_for = clinic_for
@@ -139,7 +140,9 @@ class Reconciler:
         Raises EhrUnavailable (try later), EhrConflict (somebody keeps writing), LeaseLost.
         """
         target = self._targets[claim.target]
-        gathered = self._gatherer.gather(claim, hold)
+        identity, gathered = self._gathered(claim, hold)
+        if gathered is None:
+            return Done(next_due_at=None)
         same_server = [fact for fact in gathered.others if not self._dose_bases[claim.target][fact.source]]
         look, unread = ARRIVED not in claim.reasons, list[Refusal]()
         on_file: OnFile | None = None
@@ -148,9 +151,9 @@ class Reconciler:
             now = self._clock()
             rows = {row.key: row for row in self._store.ledger.load(claim.target, claim.patient)}
             look = look or any(was_touched(row, same_server) for row in rows.values())
-            snapshot = self._snapshot(claim, target, gathered, rows)
+            snapshot = self._snapshot(claim, target, gathered, rows, identity.person)
             if on_file is None and any(plan.status in OPEN_PLANS for plan in decide(snapshot, now).plans):
-                on_file = self._gatherer.on_file(claim, target.as_source(snapshot.clinic), hold)
+                on_file = self._gatherer.on_file(claim, identity, target.as_source(snapshot.clinic), hold)
             if on_file is not None:
                 snapshot = replace(snapshot, crisis_plans=on_file.crisis_plans, preferences=on_file.preferences)
             care = decide(snapshot, now)
@@ -158,8 +161,9 @@ class Reconciler:
             if missed_now := missed_sessions(care, rows, ladder, now):
                 care = decide(replace(snapshot, missed=missed_now), now)
             remembered = self._remember(claim, care, rows, ladder=ladder)
+            next_due_at = _with_look_at_person(care, identity.person, now)
             if target.shadow:
-                return Done(next_due_at=care.wake_up)
+                return Done(next_due_at=next_due_at)
             if broken is not None:
                 raise broken
             delivery = Delivery(
@@ -179,11 +183,12 @@ class Reconciler:
                     doubt = False
                     delivery.stands.doubt(now)
                 if look:
-                    look, news = False, delivery.stands.look(_open(rows))
+                    look, news = False, delivery.stands.look(still_open(rows))
                     unread = delivery.refusals
                     if news:
                         continue
-                delivery.deliver(drafts(care, head, ladder, _written(rows)))
+                find_under_former_records(delivery)
+                delivery.deliver(drafts(care, head, ladder, written(rows)))
                 resume(delivery, head, release=self._release, now=now)
                 for plan in care.plans:
                     attribute(plan, delivery, head, release=self._release, now=now)
@@ -193,8 +198,25 @@ class Reconciler:
                 continue
             refusals = list(dict.fromkeys([*unread, *delivery.refusals]))
             self._remember(claim, care, delivery.journal.rows, refusals, ladder=ladder, before=remembered)
-            return Done(next_due_at=earliest(care.wake_up, next_proof(delivery.journal.rows.values(), now)))
+            return Done(next_due_at=earliest(next_due_at, next_proof(delivery.journal.rows.values(), now)))
         raise EhrConflict("the resources of one patient kept changing while they were written")
+
+    def _gathered(self, claim: Claim, hold: Callable[[], None]) -> tuple[Identity, Gathered | None]:
+        """Who the claimed patient is, and what is known; None where that is looked after under another patient.
+
+        A Patient that was read on the way may say that it is somebody else; then it is gathered anew.
+        """
+        for _ in range(_ROUNDS):
+            identity = self._identities.settle(claim, hold)
+            if identity.elsewhere:
+                return identity, None
+            gathered = self._gatherer.gather(claim, identity, hold)
+            if not gathered.persons_read:
+                return identity, gathered
+            again = self._identities.settle(claim, hold)
+            if again == identity:
+                return identity, gathered
+        raise EhrConflict("who a patient is kept changing while it was found out")
 
     def _ladder(self, target: Target, clinic: Clinic) -> tuple[Ladder | None, EhrError | None]:
         try:
@@ -210,7 +232,12 @@ class Reconciler:
                 target.client.capabilities()
 
     def _snapshot(
-        self, claim: Claim, target: Target, gathered: Gathered, rows: Mapping[ArtifactKey, LedgerRow]
+        self,
+        claim: Claim,
+        target: Target,
+        gathered: Gathered,
+        rows: Mapping[ArtifactKey, LedgerRow],
+        person: Person,
     ) -> Snapshot:
         known = Known(
             memberships=self._store.outcomes.memberships(claim.target, claim.patient),
@@ -228,6 +255,7 @@ class Reconciler:
             clinic=self._clinic_for(claim.target, gathered.doses),
             codes=self._content.codes,
             accept_auto=target.accept_auto,
+            person=person,
         )
 
     def _letterhead(self, patient: str, target: Target, clinic: Clinic) -> Letterhead:
@@ -262,7 +290,7 @@ class Reconciler:
         """Commit what was decided: before writing (so that ids survive a crash), and after where that changed it."""
         refused = {one.key for one in refusals if one.key.kind not in BESIDES and not one.written}
         outcomes = outcome_rows(care, target=claim.target, patient=claim.patient, refused=refused)
-        reviews = [item for item in care.reviews if not _resolved(item, care, rows)]
+        reviews = [item for item in care.reviews if not resolved(item, care, rows)]
         reviews += refused_items(care, refusals)
         if self._targets[claim.target].shadow:
             outcomes = [replace(row, shadow=True) for row in outcomes]
@@ -282,31 +310,8 @@ def _reaches(care: Care) -> bool:
     return bool(care.plans or care.appointments or care.preparations or care.tasks or care.goals or care.activities)
 
 
-def _written(rows: Mapping[ArtifactKey, LedgerRow]) -> dict[tuple[ArtifactKind, UUID], str]:
-    """What artifacts were written as, or may have been: the newest generation counts."""
-    sent = [row for row in rows.values() if row.ehr_id is not None or row.sent_at is not None]
-    return {(row.key.kind, row.key.subject): row.resource_type for row in sorted(sent, key=lambda row: row.key)}
-
-
-def _open(rows: Mapping[ArtifactKey, LedgerRow]) -> list[ArtifactKey]:
-    """Artifacts that people may still act on."""
-    return [
-        key
-        for key, row in rows.items()
-        if row.ehr_id is not None
-        and key.kind is not ArtifactKind.PROVENANCE
-        and row.standing in (Standing.WRITTEN, Standing.TAKEN_OVER)
-        and row.ehr_status not in _ENDED
-    ]
-
-
-def _resolved(item: ReviewItem, care: Care, rows: Mapping[ArtifactKey, LedgerRow]) -> bool:
-    """Whether a person has closed the Task that asked for this review."""
-    return any(
-        task.verdict is not None
-        and task.verdict.founder == item.founder
-        and task.key in rows
-        and rows[task.key].standing is Standing.REMOVED_BY_PERSON
-        for task in care.tasks
-        if task.key.kind is ArtifactKind.REVIEW_TASK
-    )
+def _with_look_at_person(care: Care, person: Person, now: datetime) -> datetime | None:
+    """When to look again; at a record that is out of use as often as Patients are read, for as long as that matters."""
+    if person.hold is None or care.wake_up is None:
+        return care.wake_up
+    return min(care.wake_up, now + KEPT_FOR)

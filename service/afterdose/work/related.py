@@ -5,7 +5,7 @@ again and kept with its time; it then serves until a newer hint. A failed read k
 that cannot be read leaves what was pushed. Everything is bounded, so that a dose costs a constant number of calls.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from afterdose.fhir.elements import member, members, reference
 from afterdose.fhir.local_codes import LocalCodes, with_meanings
 from afterdose.fhir.offline import Entry, Pool
 from afterdose.fhir.references import local_id, patient_id
-from afterdose.store.rows import Claim, Fact, Reading
+from afterdose.store.rows import Arrival, Claim, Fact, Reading
 from afterdose.store.store import Store
 
 Resource = dict[str, Any]
@@ -31,6 +31,8 @@ MOST_REFERENCES = 5
 MOST_PAGES = 3
 """So many pages of a search are read."""
 
+_PATIENT = "Patient"
+_GONE = 410
 _MOST_MEMBERS = 2_000_000
 """What was read was accepted already."""
 _ASKED_WITHOUT_A_PROMISE = frozenset({"Encounter", "Medication", "MedicationRequest", "Patient"})
@@ -39,9 +41,10 @@ _ASKED_WITHOUT_A_PROMISE = frozenset({"Encounter", "Medication", "MedicationRequ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A system that doses come from. ``client`` is None where it cannot be read back."""
+    """A system that doses come from. ``client`` is None where it cannot be read back; ``target``: whose patients."""
 
     name: str
+    target: str
     base_url: str
     zone: ZoneInfo | None
     client: EhrClient | None
@@ -72,13 +75,17 @@ class Related:
         *,
         store: Store,
         claim: Claim,
+        patients: Sequence[str],
         hold: Callable[[], None],
         clock: Callable[[], datetime],
     ) -> None:
+        """``patients``: the ids of the claimed patient, the present one first."""
         self.source = source
+        self.persons_read = False
         self._facts = {(fact.resource_type, fact.resource_id): fact for fact in facts}
         self._store = store
         self._claim = claim
+        self._patients = patients
         self._hold = hold
         self._clock = clock
         self._known: dict[tuple[str, str], _Known] = {}
@@ -105,17 +112,18 @@ class Related:
     def about(self, type_: str, parameters: Mapping[str, str], *, since: datetime) -> list[Resource]:
         """What a search of the source answers about the patient. Resources about others are left out: there are
         servers that ignore parameters which they do not know."""
-        place = self._place(type_, parameters)
-        return _found(self._searched(place, parameters, since)) or []
+        return [
+            one
+            for patient in self._patients[:MOST_REFERENCES]
+            for one in _found(self._searched(type_, patient, parameters, since)) or []
+        ]
 
     def told(self, type_: str, parameters: Mapping[str, str], *, since: datetime) -> list[Resource] | None:
         """The same where an empty answer means something: None where the source has refused or does not answer now,
         and nothing is known from before."""
-        place = self._place(type_, parameters)
-        try:
-            return _found(self._searched(place, parameters, since))
-        except EhrError:
-            return _found(self._reading(*place))
+        answers = [self._told(type_, patient, parameters, since) for patient in self._patients[:MOST_REFERENCES]]
+        known = [answer for answer in answers if answer is not None]
+        return [one for answer in known for one in answer] if len(known) == len(answers) else None
 
     def declared(self, type_: str, parameters: Iterable[str]) -> list[str]:
         """By which of ``parameters`` the source says that a patient's resources of a type can be searched for.
@@ -155,11 +163,15 @@ class Related:
         base = self.source.base_url.rstrip("/")
         return Pool(Entry(one, f"{base}/{one['resourceType']}/{one['id']}") for one in resources if one and "id" in one)
 
-    def _place(self, type_: str, parameters: Mapping[str, str]) -> tuple[str, str]:
-        return type_, f"?{urlencode({'patient': self._claim.patient, **parameters})}"
+    def _told(self, type_: str, patient: str, parameters: Mapping[str, str], since: datetime) -> list[Resource] | None:
+        try:
+            return _found(self._searched(type_, patient, parameters, since))
+        except EhrError:
+            return _found(self._reading(*_place(type_, patient, parameters)))
 
-    def _searched(self, place: tuple[str, str], parameters: Mapping[str, str], since: datetime) -> _Known | None:
-        type_, client, patient = place[0], self.source.client, self._claim.patient
+    def _searched(self, type_: str, patient: str, parameters: Mapping[str, str], since: datetime) -> _Known | None:
+        """What a search about a patient, under one of the ids, answered last."""
+        client, place = self.source.client, _place(type_, patient, parameters)
         if client is None or patient.startswith("~"):
             return None
         known = self._known.get(place) or self._reading(*place)
@@ -185,10 +197,13 @@ class Related:
             and self._permits(client, type_, Interaction.READ)
         ):
             self._hold()
+            self.persons_read = self.persons_read or type_ == _PATIENT
             try:
-                resource: Resource | None = dict(client.read(type_, id_).resource)
-            except EhrGone:
+                resource: Resource | None = dict(self._ask(client, type_, id_))
+            except EhrGone as gone:
                 resource = None
+                if type_ == _PATIENT and (gone.status == _GONE or self._was_read(id_)):
+                    self._note_gone(id_)
             except EhrRefused:
                 resource = known.resource if known is not None else None
             self._keep(place, resource)
@@ -196,6 +211,27 @@ class Related:
         if known is not None:
             self._known[place] = known
         return known.resource if known is not None else None
+
+    def _ask(self, client: EhrClient, type_: str, id_: str) -> Mapping[str, Any]:
+        return client.read_patient(id_).resource if type_ == _PATIENT else client.read(type_, id_).resource
+
+    def _was_read(self, patient: str) -> bool:
+        """Whether the source had this Patient when it was last asked; some senders pass on what they do not serve."""
+        reading = self._reading(_PATIENT, patient)
+        return reading is not None and reading.resource is not None
+
+    def _note_gone(self, patient: str) -> None:
+        """Keep as a fact that there is no such Patient any more: a reading that fails says nothing of that kind."""
+        gone = Arrival(
+            source=self.source.name,
+            resource_type=_PATIENT,
+            resource_id=patient,
+            target=self._claim.target,
+            patient=patient,
+            interaction="delete",
+            via="read",
+        )
+        self._store.facts.record_read(self._claim, gone, known_to=self._patients)
 
     def _latest(self, type_: str, id_: str) -> _Known | None:
         """The newer version of what was pushed and what was read; that it was not there to read takes nothing back."""
@@ -255,6 +291,11 @@ def _found(known: _Known | None) -> list[Resource] | None:
     if known is None or known.resource is None:
         return None
     return [dict(member(entry, "resource")) for entry in members(known.resource, "entry")]
+
+
+def _place(type_: str, patient: str, parameters: Mapping[str, str]) -> tuple[str, str]:
+    """Under what a search about a patient is remembered."""
+    return type_, f"?{urlencode({'patient': patient, **parameters})}"
 
 
 def parsed(raw: bytes) -> Resource:

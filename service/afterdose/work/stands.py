@@ -14,6 +14,7 @@ from afterdose.work.adopt import INDEX_LAG, Company, Finder
 from afterdose.work.journal import Journal, known_artifact
 from afterdose.work.merge import rebase, took_effect
 from afterdose.work.observe import sight
+from afterdose.work.repoint import moved_with_its_patient, standing_under
 from afterdose.work.unwritten import Refusal
 
 _AGAIN = timedelta(minutes=5)
@@ -106,6 +107,7 @@ class Stands:
             gone = replace(row, standing=Standing.REMOVED_BY_PERSON, ehr_status=None, closed_at=closed_at, attempts=0)
             self._journal.keep(gone)
             return None, gone.standing is not row.standing
+        row = moved_with_its_patient(row, dict(found.resource), base_url=self._client.base_url)
         owned, sent = row.elements.get("owned", {}), row.elements.get("sent", {})
         if row.elements.get("unread") and same_version(found.etag, row.etag):
             owned = rebase(owned, dict(found.resource))
@@ -123,7 +125,7 @@ class Stands:
         )
         looked = replace(
             row,
-            standing=seen.standing,
+            standing=standing_under(row, seen),
             ehr_status=seen.ehr_status,
             booked=seen.booked,
             visit_start=seen.visit_start,
@@ -134,8 +136,9 @@ class Stands:
             elements={"owned": owned, "sent": {}},
             attempts=0,
         )
-        news = _told(looked) != _told(row)
-        if looked != row:
+        before = self._journal.rows[row.key]
+        news = _told(looked) != _told(before)
+        if looked != before:
             self._journal.keep(looked)
         return found, news
 
@@ -170,4 +173,4 @@ def _may_name(row: LedgerRow) -> bool:
 def _told(row: LedgerRow) -> tuple[object, ...]:
     """What the rules are told of an artifact: when it changes, the decision has to be made anew."""
     known = known_artifact(row)
-    return (known.standing, known.booked, known.was_active, known.start, known.end, known.ehr_status)
+    return (known.standing, known.booked, known.was_active, known.start, known.end, known.ehr_status, known.named)

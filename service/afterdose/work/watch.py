@@ -66,6 +66,9 @@ class Watch:
 
     def _undelivered(self, row: AgendaRow) -> Iterator[tuple[ReviewItem, datetime]]:
         """The doses whose plan is not in the EHR, and since when they are over; what is not decided counts too."""
+        person = self._store.persons.find(row.target, row.patient)
+        if person is not None and person.kept_with is not None:
+            return  # all of it is looked for under the patient whose record this one went up in
         decided = self._store.outcomes.of_patient(row.target, row.patient)
         written = self._store.ledger.load(row.target, row.patient)
         there = {one.key.subject for one in written if one.ehr_id is not None}
@@ -78,7 +81,8 @@ class Watch:
             if isinstance(anchor, str):
                 yield _item(tuple(sorted(one.key for one in members))), parse_instant(anchor)
         known = {one.key for one in decided}
-        for key, versions in self._store.facts.history(row.target, row.patient).items():
+        former = self._store.persons.kept_with(row.target, row.patient)
+        for key, versions in self._store.facts.history(row.target, row.patient, *former).items():
             if key not in known:
                 yield _item((key,)), versions[0].received_at
 

@@ -116,6 +116,7 @@ def test_our_own_codes_in_outbound_exist_in_our_code_systems(codes: Codes) -> No
         "warning-task",
         "guarantee-task",
         "waiting-task",
+        "merged-task",
         "preparation-appointment-type",
         "body-weight",
     ],

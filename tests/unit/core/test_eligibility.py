@@ -161,7 +161,6 @@ CASES = [
         Reason.NO_PSYCHIATRIC_EVIDENCE,
     ),
     ("stopped", a_dose(status="stopped"), REVIEW, Reason.STOPPED_PARTIAL_DOSE),
-    ("deceased", a_dose(context=a_context(deceased=True)), REVIEW, Reason.PATIENT_DECEASED),
     ("codes that conflict", a_dose(drug=a_drug(conflicting=True)), REVIEW, Reason.DRUG_CODES_CONFLICT),
     ("a problem of decoding", a_dose(problems=(Reason.MODIFIER_UNKNOWN,)), REVIEW, Reason.MODIFIER_UNKNOWN),
     (

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterdose.core.errors import EhrAmbiguous, EhrConflict, EhrError, EhrGone, EhrRefused, EhrUnavailable
-from afterdose.ehr import answers, wire
+from afterdose.ehr import answers, waits, wire
 from afterdose.ehr.answers import Written
 from afterdose.ehr.wire import Answer, TransactionEntry
 from afterdose.fhir import strict_json
@@ -409,7 +409,7 @@ class TestRetryAfter:
         ],
     )
     def test_what_the_ehr_asks_for_is_read_up_to_an_hour(self, headers: dict[str, str], wait: timedelta | None) -> None:
-        assert answers.retry_after(headers, NOW) == wait
+        assert waits.retry_after(headers, NOW) == wait
 
     @pytest.mark.parametrize("situation", ["medplum/throttled-429", "azure/throttled-429", "proxy/unavailable-503"])
     def test_the_error_carries_it(self, situation: str) -> None:
@@ -419,7 +419,7 @@ class TestRetryAfter:
 
     @given(st.dictionaries(st.sampled_from(["retry-after", "date", "ratelimit", "x-ms-retry-after-ms"]), st.text()))
     def test_no_header_breaks_it(self, headers: dict[str, str]) -> None:
-        wait = answers.retry_after(headers, NOW)
+        wait = waits.retry_after(headers, NOW)
         assert wait is None or timedelta(0) <= wait <= timedelta(hours=1)
 
 

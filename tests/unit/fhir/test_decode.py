@@ -592,7 +592,7 @@ def test_a_context_is_read_from_r4_resources() -> None:
             "location": [{"location": {"reference": "Location/9"}}],
             "serviceProvider": {"reference": "Organization/1"},
         },
-        patient={"birthDate": "1980-02-29", "deceasedBoolean": False},
+        patient={"birthDate": "1980-02-29"},
         locations=[{"resourceType": "Location", "id": "9", "type": [{"coding": [place]}]}],
         conditions=[{"code": {"coding": [{"system": SNOMED, "code": "724715004"}]}}],
         reasons=[{"code": {"coding": [{"system": SNOMED, "code": "66344007"}]}}],
@@ -614,7 +614,6 @@ def test_a_context_is_read_from_r4_resources() -> None:
     assert context.birth_date == date(1980, 2, 29)
     assert context.weight_kg == Decimal("68.0388555")
     assert context.medication == {"resourceType": "Medication"}
-    assert not context.deceased
 
 
 def test_a_context_is_read_from_r5_resources() -> None:
@@ -623,13 +622,11 @@ def test_a_context_is_read_from_r5_resources() -> None:
         request={"reason": [{"concept": {"coding": [{"system": SNOMED, "code": "370143000"}]}}]},
         encounter={"class": [{"coding": [{"code": "EMER"}]}], "serviceType": [{"concept": psychiatry}]},
         locations=[{"resourceType": "PractitionerRole", "id": "r", "specialty": [psychiatry]}],
-        patient={"deceasedDateTime": "2026-01-01"},
     )
     assert [coding.code for coding in context.request_reasons] == ["370143000"]
     assert context.encounter_class == "EMER"
     assert [coding.code for coding in context.specialties] == ["394587001", "394587001"]
     assert context.location_ids == ("PractitionerRole/r",)
-    assert context.deceased
 
 
 @pytest.mark.parametrize(

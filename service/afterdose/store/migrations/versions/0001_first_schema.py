@@ -100,6 +100,7 @@ def upgrade() -> None:
         sa.Column("generation", sa.Integer(), nullable=False, autoincrement=False),
         sa.Column("identifier", sa.Uuid(), nullable=False),
         sa.Column("resource_type", sa.Text(), nullable=False),
+        sa.Column("named", sa.Text(), comment="the patient whom it names in the EHR, where that is not the row's own"),
         sa.Column("ehr_id", sa.Text()),
         sa.Column("etag", sa.Text()),
         sa.Column("standing", sa.Text(), nullable=False),
@@ -118,6 +119,29 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("target", "patient", "kind", "subject", "generation", name="pk_ledger"),
     )
     op.create_index("ix_ledger_ehr_id", "ledger", ["target", "resource_type", "ehr_id"])
+    op.create_table(
+        "persons",
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("patient", sa.Text(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("gone", sa.Boolean(), nullable=False, comment="the EHR has no such Patient any more"),
+        sa.Column("died_by", INSTANT, comment="when the patient had died at the latest; NULL for the living"),
+        sa.Column(
+            "kept_with", sa.Text(), comment="the patient under whom all of this one is kept; NULL = under itself"
+        ),
+        sa.PrimaryKeyConstraint("target", "patient", name="pk_persons"),
+    )
+    op.create_index("ix_persons_kept_with", "persons", ["target", "kept_with"])
+    op.create_table(
+        "patient_links",
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("patient", sa.Text(), nullable=False, comment="the Patient whose resource says so"),
+        sa.Column("former", sa.Text(), nullable=False),
+        sa.Column("successor", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("target", "patient", "former", "successor", name="pk_patient_links"),
+    )
+    op.create_index("ix_patient_links_former", "patient_links", ["target", "former"])
+    op.create_index("ix_patient_links_successor", "patient_links", ["target", "successor"])
     op.create_table(
         "outcomes",
         sa.Column("target", sa.Text(), nullable=False),
