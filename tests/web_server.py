@@ -108,6 +108,7 @@ def open_web(
         hurry=store.sweeps.hurry,
         hear=heard.hear,
         counts=heard.counts,
+        keep_unread=store.unread.keep,
         quarantine=store.quarantine,
         deliveries=store.deliveries,
         sender_keys=sender_keys(settings),

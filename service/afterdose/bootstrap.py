@@ -81,6 +81,7 @@ def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flas
             hurry=store.sweeps.hurry,
             hear=heard.hear,
             counts=heard.counts,
+            keep_unread=store.unread.keep,
             quarantine=store.quarantine,
             deliveries=store.deliveries,
             sender_keys=sender_keys(settings),
@@ -93,9 +94,9 @@ def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flas
             subscriptions=store.subscriptions.all,
             metrics=WebMetrics(
                 CollectorRegistry(),
-                lambda: _gauges(store, clock()),
-                lambda: _polled(settings, store),
-                store.subscriptions.all,
+                gauges=lambda: _gauges(store, clock()),
+                polled=lambda: _polled(settings, store),
+                subscriptions=store.subscriptions.all,
             ),
         )
     )
@@ -227,8 +228,8 @@ class Workshop:
         connection = self._connections.sources[name]
         if connection is None:
             raise BadSettings(f"sources.{name}.readable: expected true")
-        given = self.settings.sources[name], self.settings, self.content, connection.client
-        return follower(*given, store=self.store, clock=self._clock, stop=self._stop)
+        source, given = self.settings.sources[name], (self.settings, self.content, connection.client)
+        return follower(source, *given, store=self.store, clock=self._clock, stop=self._stop)
 
     def shut(self) -> Mapping[str, datetime]:
         """The targets that are left alone, and until when."""

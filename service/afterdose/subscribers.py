@@ -22,7 +22,8 @@ from afterdose.settings import Settings, SourceSettings
 from afterdose.store.store import Store
 from afterdose.work.follow import Followed, Follower
 from afterdose.work.hearing import Hearing
-from afterdose.work.polled import Polled
+from afterdose.work.named import NamedReader
+from afterdose.work.polled import Finds, Polled
 from afterdose.work.reception import Origin
 from afterdose.work.recover import Recovery
 from afterdose.work.subscribe import Subscriber
@@ -109,14 +110,18 @@ def follower(
         store=store,
         clock=clock,
     )
+    owner = str(uuid4())
+    finds = Finds(polled, store=store, clock=clock)
+    reader = NamedReader(polled=polled, finds=finds, store=store, owner=owner, clock=clock)
     followed = Followed(
         source=source.name,
         target=source.target,
         recovery=recovery,
+        reader=reader,
         subscriber=subscriber(source, settings, content, client, store=store, clock=clock) if asked else None,
         check_interval=asked.check_interval if asked is not None else _CHECK_INTERVAL,
     )
-    return Follower(followed, store=store, owner=str(uuid4()), clock=clock, stop=stop)
+    return Follower(followed, store=store, owner=owner, clock=clock, stop=stop)
 
 
 def _secrets(source: SourceSettings, facts: SubscriptionFacts) -> Secrets:

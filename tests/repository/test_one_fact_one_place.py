@@ -23,6 +23,7 @@ TECHNICAL = {
     "work/doubt.py": {"_LATE"},
     "work/stands.py": {"_AGAIN", "_OLD"},
     "work/watch.py": {"STEPS"},
+    "work/named.py": {"_LEASE", "_FIRST_WAIT", "_LONGEST_WAIT"},
     "work/follow.py": {"GRACE", "LATE", "ACTIVATIONS", "CALM", "_AGAIN", "_LEASE"},
 }
 # Numbers of core/ and Decimals of core/ and fhir/ that no clinician can dispute, with what they are.

@@ -146,6 +146,8 @@ OURS = frozenset({"CarePlan", "Task"})
 """Types of which only our own are of interest: what is sent says that one may have changed, and no more."""
 NAMED = OURS | {"Appointment", "ServiceRequest", administration.TYPE}
 """The types of which one that is only named by its id says something: a dose, or one of ours that may have changed."""
+READ_BY_ID = TYPES - OURS - {administration.TYPE}
+"""The types of which one that is only named is read by its id, and then filed under its patient."""
 LISTED = ", ".join(sorted(TYPES))
 """The same for people."""
 

@@ -91,13 +91,15 @@ def mark_of(endpoint: str, source: str, type_: str, variant: str | None) -> UUID
 def written(wanted: Wanted, additions: Sequence[Addition], mark_system: str) -> dict[str, Any]:
     """The resource, with the status ``requested``: the EHR activates it."""
     chosen = [one for one in additions if one.variant in (None, wanted.variant)]
-    made = {
+    made: dict[str, Any] = {
         "resourceType": TYPE,
         "meta": {"tag": [{"system": mark_system, "code": str(wanted.mark)}]},
         "extension": list(_extensions([one for one in chosen if not one.on_channel], wanted.secret)),
         "status": "requested",
         "reason": f"afterdose: {wanted.resource_type}{', deletions' if wanted.variant == DELETIONS else ''}",
     }
+    if wanted.form == "topic-r4":
+        made["meta"] = {"profile": [f"{_BACKPORT}backport-subscription"], **made["meta"]}
     if wanted.form == "topic-r5":
         made |= _r5(wanted, mark_system)
     else:

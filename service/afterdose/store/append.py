@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from afterdose.store.columns import instant_text
 from afterdose.store.newcomers import Latest, NewFact, Owned, Resource, concerned_by, plan, resource_of, unowned
 from afterdose.store.rows import AgendaEntry, Arrival, Receipt
-from afterdose.store.schema import instant_text
 
 _T = TypeVar("_T")
 

@@ -15,9 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from afterdose.store.columns import instant_text
 from afterdose.store.engine import Database
 from afterdose.store.rows import AuditEntry
-from afterdose.store.schema import audit, instant_text
+from afterdose.store.schema import audit
 
 BEGINNING = "0" * 64
 """The hash before the first entry."""

@@ -278,7 +278,6 @@ subscriptions = sa.Table(
     sa.Column("troubles", sa.JSON, nullable=False, comment="code of what is wrong -> since when; alarmed"),
 )
 
-
 deliveries = sa.Table(
     "deliveries",
     metadata,
@@ -287,6 +286,17 @@ deliveries = sa.Table(
     sa.Column("digest", sa.Text, nullable=False, comment="SHA-256 of the request, hexadecimal"),
     sa.Column("until", Instant, nullable=False, comment="so long it is known again"),
     sa.Index("ix_deliveries_until", "until"),
+)
+
+unread = sa.Table(
+    "unread",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("resource_type", sa.Text, primary_key=True),
+    sa.Column("resource_id", sa.Text, primary_key=True),
+    sa.Column("told_at", Instant, nullable=False, comment="when the source named it last"),
+    sa.Column("due_at", Instant, nullable=False, comment="when it is to be read"),
+    sa.Column("attempts", sa.Integer, nullable=False),
 )
 
 

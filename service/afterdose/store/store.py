@@ -21,6 +21,7 @@ from afterdose.store.readings import Readings
 from afterdose.store.reviews import Reviews
 from afterdose.store.subscriptions import Subscriptions
 from afterdose.store.sweeps import Sweeps
+from afterdose.store.unread import UnreadNames
 from afterdose.store.wake import NotifyWake, PipeWake, Wake
 
 
@@ -51,6 +52,7 @@ class Store:
         self.cohorts = Cohorts(database, clock)
         self.backfills = Backfills(database, clock)
         self.subscriptions = Subscriptions(database, clock)
+        self.unread = UnreadNames(database, clock)
 
     def check_schema(self) -> None:
         """Raise StoreUnusable, naming `afterdose migrate`, where the schema is not the one this program knows."""

@@ -13,8 +13,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, RowMapping
 
 from afterdose.core.numbering import Numbering
+from afterdose.store.columns import instant_of, instant_text
 from afterdose.store.engine import Database
-from afterdose.store.schema import instant_of, instant_text, subscriptions
+from afterdose.store.schema import subscriptions
 
 _c = subscriptions.c
 MOST = 200

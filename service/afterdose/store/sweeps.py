@@ -18,7 +18,9 @@ LOOKING = "(looking)"
 """In the place of a resource type: the right to look at the Subscriptions of a source."""
 FOLLOWING = "(following)"
 """The same: the right to recover what they did not tell."""
-_NO_POLLS = (LOOKING, FOLLOWING)
+READING = "(reading)"
+"""The same: the right to read what was named."""
+_NO_POLLS = (LOOKING, FOLLOWING, READING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,8 @@ class _Door:
             if entry.refused:
                 self._quarantine(entry.refused, entry.problems)
         self._store(reception.arrivals, started)
+        if reception.unread:
+            self._services.keep_unread(current_source().name, reception.unread)
         self._services.hear(reception, current_origin())
         if reception.unnamed:
             self._ask(started)

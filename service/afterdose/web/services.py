@@ -1,6 +1,6 @@
 """What the web part is given when it is built; it has no other way to reach anything."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,7 +18,8 @@ from afterdose.work.reception import Origin, Reception
 class WebServices:
     """``submit`` returns once the arrivals are on disk. ``checks``: by name, None or a sentence on what is wrong.
     ``hurry`` returns once it is on disk that a source is to be polled now, ``hear`` once what a notification says of
-    itself is. ``counts``: whether a source numbers its events as it should.
+    itself is, ``keep_unread`` once it is which resources are to be read. ``counts``: whether a source numbers its
+    events as it should.
 
     ``published_keys`` are our public keys, ``paused`` the targets that people have paused, ``polled`` since when
     everything of each source that is polled is known, as they stand at the moment of the call. ``sender_keys``: by
@@ -30,6 +31,7 @@ class WebServices:
     hurry: Callable[[str], None]
     hear: Callable[[Reception, Origin], None]
     counts: Callable[[str], bool]
+    keep_unread: Callable[[str, Collection[tuple[str, str]]], None]
     quarantine: Quarantine
     messages: Messages
     clock: Callable[[], datetime]

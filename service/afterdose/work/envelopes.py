@@ -35,11 +35,12 @@ _ARRAY_OF_OTHERS = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*[^{ \t\r\n]")
 
 
 class _Taken(NamedTuple):
-    """What becomes of a part. ``ask``: only a poll can find what it tells of."""
+    """What becomes of a part. ``ask``: only a poll can find what it tells of. ``unread``: what is to be read by id."""
 
     entry: Entry
     hint: Arrival | None = None
     ask: bool = False
+    unread: tuple[str, str] | None = None
 
 
 def _opened(envelope: Envelope, origin: Origin) -> Reception:
@@ -52,6 +53,7 @@ def _opened(envelope: Envelope, origin: Origin) -> Reception:
         tuple(one.entry for one in taken),
         hints=tuple({(hint.resource_type, hint.resource_id): hint for hint in _hints(taken)}.values()),
         unnamed=any(one.ask for one in taken),
+        unread=tuple({one.unread: None for one in taken if one.unread is not None}),
         enveloped=True,
         validation=envelope.validation,
     )
@@ -81,11 +83,13 @@ def _taken(part: Event | Unread, origin: Origin) -> _Taken:
 
 
 def _named(event: Event, id_: str, origin: Origin) -> _Taken:
-    """A dose is read by its id, and so is what is ours; of other types something is found only by a poll."""
+    """What can be read is read by its id; of other types something is found only by a poll."""
     if event.type in accepted.OURS:
         return _Taken(Entry(), hint_of(origin, event.type, id_, "push"))
     if event.type != administration.TYPE:
         ours = hint_of(origin, event.type, id_, "push") if event.type in accepted.NAMED else None
+        if origin.readable and event.type in accepted.READ_BY_ID:
+            return _Taken(Entry(), ours, unread=(event.type, id_))
         if event.type in origin.polled_types:
             return _Taken(Entry(), ours, ask=True)
         text = f"names a {event.type}, of which this source is not asked what changed: poll.types does not hold it"

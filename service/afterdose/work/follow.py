@@ -17,6 +17,7 @@ from afterdose.logs import get_logger
 from afterdose.store.store import Store
 from afterdose.store.subscriptions import SubscriptionRow
 from afterdose.store.sweeps import FOLLOWING, LOOKING
+from afterdose.work.named import NamedReader
 from afterdose.work.recover import Recovery
 from afterdose.work.subscribe import NONE_YET, Subscriber
 from afterdose.work.sweep import keep_sweeping
@@ -51,6 +52,7 @@ class Followed:
     source: str
     target: str
     recovery: Recovery
+    reader: NamedReader
     subscriber: Subscriber | None
     check_interval: timedelta
 
@@ -62,6 +64,7 @@ class Follower:
         self, followed: Followed, *, store: Store, owner: str, clock: Callable[[], datetime], stop: threading.Event
     ) -> None:
         """``owner`` is another one in every process."""
+        self.reader = followed.reader
         self._followed = followed
         self._recovery = followed.recovery
         self._store = store
@@ -71,8 +74,12 @@ class Follower:
         self._polled: dict[str, datetime] = {}
 
     def run(self) -> None:
-        """Follow until told to stop."""
-        keep_sweeping(self.follow, self._stop)
+        """Follow, and read what was only named, until told to stop."""
+        keep_sweeping(self._turn, self._stop)
+
+    def _turn(self) -> None:
+        self.reader.read()
+        self.follow()
 
     def follow(self) -> None:
         """Look at what is due to be looked at, and recover what is missing. Raises StoreError."""

@@ -100,17 +100,19 @@ def _bundle(bundle: Mapping[str, object], origin: Origin, via: Via) -> Reception
             entries.append(_entry(entry, path, origin, via))
             continue
         if not entries[-1].refused:
-            named |= {name: None for name in about if name is not None and name[0] in accepted.NAMED}
-    hints = tuple(hint_of(origin, *name, via) for name in named if name not in carried)
+            named |= {name: None for name in about if name is not None and name not in carried}
+    hints = tuple(hint_of(origin, *name, via) for name in named if name[0] in accepted.NAMED)
+    unread = tuple(name for name in named if name[0] in accepted.READ_BY_ID and origin.readable)
     refused = [entry for entry in entries if entry.refused]
-    taken = bool(hints) or any(entry.arrival for entry in entries)
+    taken = bool(hints or unread) or any(entry.arrival for entry in entries)
     # What a queue carries broken would be sent for ever; what it only tells of can be put right at one of its ends.
     is_stuck = any(cover is not None and cover.is_queued for cover in covers)
     carried_only = all(cover is None or not entry.refused for entry, cover in zip(entries, covers, strict=True))
     if refused and not taken and not (is_stuck and carried_only):
         raise BadInput(*(problem for entry in refused for problem in entry.problems))
     unnamed = origin.polled and not carried and any(cover is not None and cover.is_empty for cover in covers)
-    return Reception(type_, tuple(entries), hints, unnamed, tuple(cover for cover in covers if cover is not None))
+    told = tuple(cover for cover in covers if cover is not None)
+    return Reception(type_, tuple(entries), hints, unnamed, told, unread)
 
 
 def _cover(entry: object, sent: object) -> Notification | None:
@@ -161,8 +163,9 @@ def _told(
             "not-supported", path, "names a dose, and this source cannot be read: full resources are needed"
         )
         return Entry(problems=(problem,), refused=strict_json.dumps(entry))
-    if any(name is None or name[0] not in accepted.NAMED for name in missing):
-        text = f"names what has to come as a full resource; by id are taken {', '.join(sorted(accepted.NAMED))}"
+    taken = accepted.NAMED | accepted.READ_BY_ID if origin.readable else accepted.NAMED
+    if any(name is None or name[0] not in taken for name in missing):
+        text = f"names what has to come as a full resource; by id are taken {', '.join(sorted(taken))}"
         return Entry(problems=(Problem("not-supported", path, text),))
     return Entry()
 

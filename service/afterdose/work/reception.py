@@ -45,7 +45,8 @@ class Reception:
 
     ``hints``: of the doses, and of what we may have written, that were named and not carried. ``unnamed``: something
     happened that only a poll can find. ``notifications``: the cover sheets of a topic-based notification.
-    ``enveloped``: it came in no FHIR at all; ``validation``: the code that such a sender wants to have back.
+    ``unread``: type and id of what else was named and is to be read. ``enveloped``: it came in no FHIR at all;
+    ``validation``: the code that such a sender wants to have back.
     """
 
     bundle_type: str | None
@@ -53,6 +54,7 @@ class Reception:
     hints: tuple[Arrival, ...] = ()
     unnamed: bool = False
     notifications: tuple[Notification, ...] = ()
+    unread: tuple[tuple[str, str], ...] = ()
     enveloped: bool = False
     validation: str | None = None
 

@@ -65,9 +65,10 @@ class Recovery:
         except (EhrError, BadInput):
             return False
         self.store.committer.submit(reception.arrivals)
+        self.store.unread.keep(row.source, reception.unread)
         known = row.numbering
         for told in reception.notifications:
-            if reception.arrivals or not told.is_empty:
+            if not told.is_empty or reception.arrivals:
                 said = partial(added, notification=replace(told, type="query-event"))
                 known = self.store.subscriptions.recount(row.source, row.id, said)
         named = {event.number for told in reception.notifications for event in told.events if event.focus is not None}

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from afterdose.store.columns import instant_of, instant_text
 from afterdose.store.newcomers import Latest, Resource, plan
 from afterdose.store.rows import Arrival, Receipt
-from afterdose.store.schema import instant_of, instant_text, patient_key
+from afterdose.store.schema import patient_key
 
 KEY = ("ehr", "MedicationAdministration", "dose-1")
 

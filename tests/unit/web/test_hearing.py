@@ -159,3 +159,13 @@ def test_what_is_wrong_with_a_subscription_is_shown_and_leaves_the_server_ready(
     assert (one["source"], one["status"], one["polled"]) == ("ehr", "active", False)
     assert one["troubles"] == {"off": "2026-01-05T10:00:00Z"}
     assert web.counted('afterdose_subscriptions_troubled{source="ehr"} 1.0')
+
+
+def test_what_is_only_named_is_on_disk_before_the_answer(web: Web) -> None:
+    answer = send(web, r4("event-notification", 2, (1, "MedicationRequest/o1"), (2, "Encounter/e1")))
+
+    assert answer.status_code == 200
+    assert [(one.resource_type, one.resource_id) for one in web.store.unread.due("ehr", 9)] == [
+        ("Encounter", "e1"),
+        ("MedicationRequest", "o1"),
+    ]

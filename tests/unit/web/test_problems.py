@@ -51,6 +51,7 @@ def client(tmp_path: Path) -> Callable[..., FlaskClient]:
         hurry=lambda _source: None,
         hear=lambda _reception, _origin: None,
         counts=lambda _source: True,
+        keep_unread=lambda _source, _names: None,
         settings=settings,
         submit=lambda _arrivals: [],
         quarantine=BrokenQuarantine(),

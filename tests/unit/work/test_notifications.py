@@ -145,7 +145,20 @@ def test_a_source_that_cannot_be_read_has_to_carry_its_doses() -> None:
     assert reception.entries[0].refused
 
 
-@pytest.mark.parametrize("focus", ["Encounter/e1", "AuditEvent/a1", "MedicationAdministration/..", "urn:uuid:1"])
+@pytest.mark.parametrize("cover", [r4, r5])
+@pytest.mark.parametrize("type_", ["Appointment", "Encounter", "MedicationRequest", "Patient", "ServiceRequest"])
+def test_what_a_plan_depends_on_and_is_only_named_is_to_be_read(cover: Any, type_: str) -> None:
+    reception = receive(bundle(cover(f"{type_}/x1", f"https://ehr.example.org/{type_}/x2", f"{type_}/x1")), ORIGIN)
+
+    assert reception.unread == ((type_, "x1"), (type_, "x2"))
+    assert [entry.problems for entry in reception.entries] == [()]
+    unreadable = receive(bundle(cover(f"{type_}/x1")), UNREADABLE)
+    assert unreadable.unread == ()
+    deleted = {"request": {"method": "DELETE", "url": f"{type_}/x1"}}
+    assert receive(bundle(cover(f"{type_}/x1"), deleted), ORIGIN).unread == ()
+
+
+@pytest.mark.parametrize("focus", ["Observation/o1", "AuditEvent/a1", "MedicationAdministration/..", "urn:uuid:1"])
 def test_other_things_that_are_only_named_are_reported_and_not_kept(focus: str) -> None:
     reception = receive(bundle(r5(focus)), ORIGIN)
 

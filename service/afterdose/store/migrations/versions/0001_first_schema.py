@@ -295,3 +295,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("source", "delivery", name="pk_deliveries"),
     )
     op.create_index("ix_deliveries_until", "deliveries", ["until"])
+    op.create_table(
+        "unread",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("resource_type", sa.Text(), nullable=False),
+        sa.Column("resource_id", sa.Text(), nullable=False),
+        sa.Column("told_at", INSTANT, nullable=False, comment="when the source named it last"),
+        sa.Column("due_at", INSTANT, nullable=False, comment="when it is to be read"),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("source", "resource_type", "resource_id", name="pk_unread"),
+    )

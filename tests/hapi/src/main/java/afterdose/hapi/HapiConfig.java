@@ -16,6 +16,7 @@ import ca.uhn.fhir.jpa.subscription.channel.config.SubscriptionChannelConfig;
 import ca.uhn.fhir.jpa.subscription.match.config.SubscriptionProcessorConfig;
 import ca.uhn.fhir.jpa.subscription.match.deliver.email.IEmailSender;
 import ca.uhn.fhir.jpa.subscription.submit.config.SubscriptionSubmitterConfig;
+import ca.uhn.fhir.jpa.topic.SubscriptionTopicConfig;
 import jakarta.persistence.EntityManagerFactory;
 import java.util.Map;
 import javax.sql.DataSource;
@@ -42,6 +43,7 @@ import org.springframework.transaction.annotation.EnableTransactionManagement;
     SubscriptionSubmitterConfig.class,
     SubscriptionProcessorConfig.class,
     SubscriptionChannelConfig.class,
+    SubscriptionTopicConfig.class,
     ThreadPoolFactoryConfig.class
 })
 public class HapiConfig {
