@@ -81,6 +81,16 @@ CASES = {
         "eligible",
         "psychiatric-indication",
     ),
+    "3 charted in words": (
+        [patient(), *encounter("AMB"), *ordered(dosage={"route": INTRAVENOUS, "text": "0.5 mg/kg IV over 40 min"})],
+        "eligible",
+        "dose-within-envelope",
+    ),
+    "3 charted in words that leave a doubt": (
+        [patient(), *encounter("AMB"), *ordered(dosage={"route": INTRAVENOUS, "text": "0.5-1 mg/kg IV over 40 min"})],
+        "review",
+        "dose-missing",
+    ),
     "5 the same without a reason": ([patient(), *encounter("AMB"), given()], "review", "no-psychiatric-evidence"),
     "7 inpatient psychiatry": (
         [patient(), *encounter("IMP", "PHU"), given(reasonCode=[problem(ICD_10_CM, "F14.20")["code"]])],

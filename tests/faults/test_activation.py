@@ -17,7 +17,7 @@ pytestmark = pytest.mark.faults
 
 Resource = dict[str, Any]
 FOR_PATIENT = ["Behavioural activation", "Commitments", "Journaling", "Mindfulness practice", "Sleep support"]
-FOR_STAFF = ["Ongoing psychotherapy", "Outcome check", "Outcome check", "Relapse prevention plan"]
+FOR_STAFF = ["Crisis plan", "Ongoing psychotherapy", "Outcome check", "Outcome check", "Relapse prevention plan"]
 ENDED = ("cancelled", "revoked")
 
 

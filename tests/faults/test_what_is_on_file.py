@@ -94,9 +94,9 @@ def test_a_crisis_plan_that_is_filed_later_ends_the_question(ward: Ward) -> None
     assert asked_for_a_crisis_plan(ward) == ["cancelled"]
 
 
-@pytest.mark.parametrize("code", [403, 500])
-def test_an_ehr_that_does_not_tell_is_not_taken_to_have_none(ward: Ward, code: int) -> None:
-    ward.ehr.fail_next("POST", "DocumentReference/_search", faults.status(code))
+@pytest.mark.parametrize(("code", "times"), [(403, 1), (500, 3)])
+def test_an_ehr_that_does_not_tell_is_not_taken_to_have_none(ward: Ward, code: int, times: int) -> None:
+    ward.ehr.fail_next("POST", "DocumentReference/_search", faults.status(code), times=times)
     given(ward)
 
     assert ward.plans("draft")
@@ -106,6 +106,15 @@ def test_an_ehr_that_does_not_tell_is_not_taken_to_have_none(ward: Ward, code: i
     ward.settle()
 
     assert asked_for_a_crisis_plan(ward) == ["requested"]
+
+
+def test_an_answer_that_is_lost_is_asked_for_again_before_anything_is_written(ward: Ward) -> None:
+    ward.ehr.fail_next("POST", "DocumentReference/_search", faults.drop())
+    given(ward)
+
+    assert ward.ehr.faults_left == 0
+    assert asked_for_a_crisis_plan(ward) == ["requested"]
+    assert [plan["meta"]["versionId"] for plan in ward.plans()] == ["1"]
 
 
 def test_an_ehr_that_stops_telling_takes_nothing_back(ward: Ward) -> None:

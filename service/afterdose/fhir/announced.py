@@ -86,7 +86,7 @@ def announcements(
                     authored=authored_at(resource, zone),
                     ended_at=ended,
                     route=route(dosage, codes),
-                    quantity=dose_quantity({"dose": member(amount, "doseQuantity")}, None, codes),
+                    quantity=dose_quantity({**dosage, "dose": member(amount, "doseQuantity")}, None, codes),
                     context=pool.context_of_order(resource, patient, codes, zone, until=heard),
                     labels=tuple(codings({"coding": list(members(member(resource, "meta"), "security"))})),
                 )

@@ -10,21 +10,28 @@ from decimal import Decimal, DecimalException
 
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, Quantity, Route
-from afterdose.fhir.elements import JsonObject, codings, member, number, words
+from afterdose.fhir.dosage_text import told
+from afterdose.fhir.elements import JsonObject, codings, member, number, text, words
 from afterdose.fhir.medication import Strength, unit_of
 
 _ML_PER_LITRE = Decimal(1000)
 
 
 def dose_quantity(dosage: JsonObject, strength: Strength | None, codes: Codes) -> Quantity | None:
-    """The dose, None where no number was charted."""
+    """The dose, else what the words of the dosage say without a doubt; None where no number was charted."""
     dose = member(dosage, "dose")
     value = number(dose, "value")
-    return _by_strength(Quantity(value=value, unit=unit_of(dose, codes)), strength) if value is not None else None
+    if value is not None:
+        return _by_strength(Quantity(value=value, unit=unit_of(dose, codes)), strength)
+    said = told(text(dosage, "text"), codes)
+    return said.amount if said is not None else None
 
 
 def rate_quantity(dosage: JsonObject, strength: Strength | None, codes: Codes) -> Quantity | None:
-    """The rate, from rateQuantity or rateRatio (then ``unit/unit``), None where no number was charted."""
+    """The rate, from rateQuantity or rateRatio (then ``unit/unit``), else by the words where these are all there is.
+
+    None where no number was charted.
+    """
     rate = member(dosage, "rateQuantity")
     value, unit = number(rate, "value"), unit_of(rate, codes)
     if value is None:
@@ -37,7 +44,8 @@ def rate_quantity(dosage: JsonObject, strength: Strength | None, codes: Codes) -
         unit_above, unit_below = unit_of(above, codes), unit_of(below, codes)
         unit = f"{unit_above}/{unit_below}" if unit_above is not None and unit_below is not None else None
     if value is None:
-        return None
+        said = told(text(dosage, "text"), codes) if number(member(dosage, "dose"), "value") is None else None
+        return said.rate if said is not None else None
     numerator, _, denominator = (unit or "").partition("/")
     converted = _by_strength(Quantity(value=value, unit=numerator or None), strength)
     if unit is None or converted.unit == numerator:

@@ -111,7 +111,7 @@ class Gatherer:
         )
 
     def on_file(self, claim: Claim, identity: Identity, target: Source, hold: Callable[[], None]) -> OnFile:
-        """What the target has on file about the claimed patient besides. Raises LeaseLost."""
+        """What the target has on file about the claimed patient besides. Raises EhrUnavailable, LeaseLost."""
         clock = self._surroundings.clock
         patients = identity.all
         related = Related(target, (), store=self._store, claim=claim, patients=patients, hold=hold, clock=clock)

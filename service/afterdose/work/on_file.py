@@ -1,7 +1,7 @@
 """What the EHR that plans are written to has on file about a patient: crisis plans, and stated preferences.
 
 Asked only once a plan follows, each search once a day at most, and only where the EHR declares that it can be searched
-so. That it refuses or does not answer is no sign that there is nothing.
+so. That it refuses, or does not answer however often it is asked, is no sign that there is nothing.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class OnFile:
 
 
 def read(related: Related, codes: Codes, now: datetime) -> OnFile:
-    """What ``related``'s EHR has on file about the claimed patient. Raises LeaseLost; what it fails in is unknown."""
+    """What ``related``'s EHR has on file about the patient. Raises EhrUnavailable the first times, LeaseLost."""
     said = _told(related, "Observation", "code", codes.preference_observations, now)
     return OnFile(
         crisis_plans=_crisis_plans(related, codes, now),

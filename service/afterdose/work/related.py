@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from afterdose.core.errors import EhrError, EhrGone, EhrRefused
+from afterdose.core.errors import EhrGone, EhrRefused, EhrUnavailable
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.interactions import Interaction
 from afterdose.fhir import strict_json
@@ -33,6 +33,8 @@ MOST_PAGES = 3
 
 _PATIENT = "Patient"
 _GONE = 410
+_TRIES = 3
+"""So often a patient is put off for the sake of what a plan can do without."""
 _MOST_MEMBERS = 2_000_000
 """What was read was accepted already."""
 _ASKED_WITHOUT_A_PROMISE = frozenset({"Encounter", "Medication", "MedicationRequest", "Patient"})
@@ -119,8 +121,8 @@ class Related:
         ]
 
     def told(self, type_: str, parameters: Mapping[str, str], *, since: datetime) -> list[Resource] | None:
-        """The same where an empty answer means something: None where the source has refused or does not answer now,
-        and nothing is known from before."""
+        """The same where an empty answer means something: None where the source has refused, or does not answer the
+        third time either, and nothing is known from before. Raises EhrUnavailable the first times."""
         answers = [self._told(type_, patient, parameters, since) for patient in self._patients[:MOST_REFERENCES]]
         known = [answer for answer in answers if answer is not None]
         return [one for answer in known for one in answer] if len(known) == len(answers) else None
@@ -128,11 +130,11 @@ class Related:
     def declared(self, type_: str, parameters: Iterable[str]) -> list[str]:
         """By which of ``parameters`` the source says that a patient's resources of a type can be searched for.
 
-        None where it does not say so now.
+        Raises EhrUnavailable.
         """
         try:
             can = self.source.client.capabilities() if self.source.client is not None else None
-        except EhrError:
+        except EhrRefused:
             return []
         return [name for name in parameters if can is not None and can.searches(type_, {"patient", name})]
 
@@ -166,7 +168,9 @@ class Related:
     def _told(self, type_: str, patient: str, parameters: Mapping[str, str], since: datetime) -> list[Resource] | None:
         try:
             return _found(self._searched(type_, patient, parameters, since))
-        except EhrError:
+        except EhrUnavailable:
+            if self._claim.attempts < _TRIES:
+                raise
             return _found(self._reading(*_place(type_, patient, parameters)))
 
     def _searched(self, type_: str, patient: str, parameters: Mapping[str, str], since: datetime) -> _Known | None:
