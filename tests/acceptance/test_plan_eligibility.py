@@ -74,6 +74,12 @@ def ordered(**changes: Any) -> list[Resource]:
     return [order_for_depression(), given(request={"reference": "MedicationRequest/order"}, **changes)]
 
 
+def in_words(text: str) -> list[Resource]:
+    """Ordered for a depression, and charted without a number."""
+    order, dose = ordered()
+    return [order, {**dose, "dosage": {"route": INTRAVENOUS, "text": text}}]
+
+
 CASES = {
     "1 a nasal kit": ([patient(), *encounter("AMB"), spray("dose", DOSE)], "eligible", "nasal-esketamine"),
     "3 0.5 mg/kg ordered for a depression": (
@@ -82,12 +88,12 @@ CASES = {
         "psychiatric-indication",
     ),
     "3 charted in words": (
-        [patient(), *encounter("AMB"), *ordered(dosage={"route": INTRAVENOUS, "text": "0.5 mg/kg IV over 40 min"})],
+        [patient(), *encounter("AMB"), *in_words("0.5 mg/kg IV over 40 min")],
         "eligible",
         "dose-within-envelope",
     ),
     "3 charted in words that leave a doubt": (
-        [patient(), *encounter("AMB"), *ordered(dosage={"route": INTRAVENOUS, "text": "0.5-1 mg/kg IV over 40 min"})],
+        [patient(), *encounter("AMB"), *in_words("0.5-1 mg/kg IV over 40 min")],
         "review",
         "dose-missing",
     ),
