@@ -10,7 +10,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -24,9 +27,14 @@ DATA = Path(__file__).parents[1] / "data" / "v2"
 MESSAGE = (DATA / "infusion.er7").read_bytes()
 
 
-def numbered(number: int) -> bytes:
+LIMITS = 'max_message_bytes = 20000\nidle_timeout = "2s"\nmax_connections = 20'
+_NUMBERS = count(1)
+
+
+def another() -> bytes:
     """A message about a dose of its own."""
-    return MESSAGE.replace(b"M0001", b"M1%04d" % number).replace(b"F2001", b"F3%04d" % number)
+    number = next(_NUMBERS)
+    return MESSAGE.replace(b"M0001", b"M1%05d" % number).replace(b"F2001", b"F3%05d" % number)
 
 
 @pytest.fixture
@@ -36,41 +44,66 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def store(config: Path) -> Iterator[Store]:
-    opened = open_store(load_settings(config, {}).database, clock=lambda: datetime.now(UTC))
-    yield opened
-    opened.close()
+    with closing(stored(config)) as opened:
+        yield opened
+
+
+def stored(config: Path) -> Store:
+    return open_store(load_settings(config, {}).database, clock=lambda: datetime.now(UTC))
 
 
 @pytest.fixture
 def mllp(config: Path) -> Iterator[RunningMllp]:
-    with start_mllp(config, listener='max_message_bytes = 20000\nidle_timeout = "2s"\nmax_connections = 20') as running:
+    """A listener of the test's own, which it may stop."""
+    with start_mllp(config, listener=LIMITS) as running:
         yield running
 
 
-def test_a_message_is_on_disk_when_it_is_accepted(mllp: RunningMllp, store: Store) -> None:
-    with Sender(mllp.port) as sender:
-        assert code(sender.send(MESSAGE)) == "AA"
+@dataclass(frozen=True)
+class Shared:
+    """One listener for all tests that leave it as it was."""
 
-    assert store.facts.count() == 1
-
-
-def test_one_connection_carries_many_messages(mllp: RunningMllp, store: Store) -> None:
-    with Sender(mllp.port) as sender:
-        assert [code(sender.send(numbered(number))) for number in range(5)] == ["AA"] * 5
-
-    assert store.facts.count() == 5
+    port: int
+    store: Store
+    config: Path
 
 
-def test_messages_that_come_in_one_piece_are_answered_in_their_order(mllp: RunningMllp) -> None:
-    with Sender(mllp.port) as sender:
-        sender.put(b"".join(b"\x0b" + numbered(number) + b"\x1c\r" for number in range(3)))
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    config = write_settings(tmp_path_factory.mktemp("shared"))
+    with closing(stored(config)) as opened, start_mllp(config, listener=LIMITS) as running:
+        yield Shared(running.port, opened, config)
 
-        assert [f"M1{number:04d}" in sender.answer() for number in range(3)] == [True] * 3
+
+def test_a_message_is_on_disk_when_it_is_accepted(shared: Shared) -> None:
+    before = shared.store.facts.count()
+    with Sender(shared.port) as sender:
+        assert code(sender.send(another())) == "AA"
+
+    assert shared.store.facts.count() == before + 1
 
 
-def test_a_message_that_comes_in_pieces_is_put_together(mllp: RunningMllp) -> None:
-    framed = b"\x0b" + MESSAGE + b"\x1c\r"
-    with Sender(mllp.port) as sender:
+def test_one_connection_carries_many_messages(shared: Shared) -> None:
+    before = shared.store.facts.count()
+    with Sender(shared.port) as sender:
+        assert [code(sender.send(another())) for _ in range(5)] == ["AA"] * 5
+
+    assert shared.store.facts.count() == before + 5
+
+
+def test_messages_that_come_in_one_piece_are_answered_in_their_order(shared: Shared) -> None:
+    messages = [another() for _ in range(3)]
+    with Sender(shared.port) as sender:
+        sender.put(b"".join(b"\x0b" + message + b"\x1c\r" for message in messages))
+
+        answers = [sender.answer() for _ in messages]
+    ids = [message.split(b"|")[9].decode() for message in messages]
+    assert [id_ in answer for id_, answer in zip(ids, answers, strict=True)] == [True] * 3
+
+
+def test_a_message_that_comes_in_pieces_is_put_together(shared: Shared) -> None:
+    framed = b"\x0b" + another() + b"\x1c\r"
+    with Sender(shared.port) as sender:
         for place in range(0, len(framed), 97):
             sender.put(framed[place : place + 97])
             time.sleep(0.005)
@@ -78,48 +111,50 @@ def test_a_message_that_comes_in_pieces_is_put_together(mllp: RunningMllp) -> No
         assert code(sender.answer()) == "AA"
 
 
-def test_line_ends_between_messages_do_no_harm(mllp: RunningMllp) -> None:
-    with Sender(mllp.port) as sender:
+def test_line_ends_between_messages_do_no_harm(shared: Shared) -> None:
+    with Sender(shared.port) as sender:
         sender.put(b"\r\n")
 
-        assert code(sender.send(MESSAGE)) == "AA"
+        assert code(sender.send(another())) == "AA"
 
 
-def test_a_refused_message_leaves_the_connection_open(mllp: RunningMllp) -> None:
-    with Sender(mllp.port) as sender:
+def test_a_refused_message_leaves_the_connection_open(shared: Shared) -> None:
+    with Sender(shared.port) as sender:
         assert code(sender.send(MESSAGE.replace(b"20260105103000", b"x"))) == "AE"
         assert code(sender.send(b"nonsense")) == "AR"
         assert code(sender.send(MESSAGE)) == "AA"
 
 
-def test_a_message_that_is_too_large_is_rejected_and_the_connection_ends(mllp: RunningMllp, store: Store) -> None:
-    with Sender(mllp.port) as sender:
+def test_a_message_that_is_too_large_is_rejected_and_the_connection_ends(shared: Shared) -> None:
+    before = shared.store.facts.count()
+    with Sender(shared.port) as sender:
         assert code(sender.send(MESSAGE + b"NTE|1||" + b"x" * 50_000)) == "AR"
         sender.socket.shutdown(1)
         assert sender.answer() == ""
 
-    assert store.facts.count() == 0
+    assert shared.store.facts.count() == before
 
 
 @pytest.mark.parametrize("raw", [b"GET / HTTP/1.1\r\n\r\n", MESSAGE, b"\x0b" + MESSAGE])
-def test_what_is_not_framed_is_not_taken(mllp: RunningMllp, store: Store, raw: bytes) -> None:
-    with Sender(mllp.port) as sender:
+def test_what_is_not_framed_is_not_taken(shared: Shared, raw: bytes) -> None:
+    before = shared.store.facts.count()
+    with Sender(shared.port) as sender:
         sender.put(raw)
         sender.socket.shutdown(1)
         assert sender.answer() == ""
 
-    assert store.facts.count() == 0
+    assert shared.store.facts.count() == before
 
 
-def test_a_silent_connection_is_closed(mllp: RunningMllp) -> None:
-    with Sender(mllp.port) as sender:
+def test_a_silent_connection_is_closed(shared: Shared) -> None:
+    with Sender(shared.port) as sender:
         assert sender.answer() == ""
 
 
 def test_connections_beyond_the_limit_are_closed_and_the_others_go_on(mllp: RunningMllp) -> None:
     senders = [Sender(mllp.port) for _ in range(20)]
     try:
-        assert all(code(sender.send(numbered(place))) == "AA" for place, sender in enumerate(senders))
+        assert all(code(sender.send(another())) == "AA" for sender in senders)
         with Sender(mllp.port) as one_more:
             assert one_more.answer() == ""
         assert code(senders[0].send(MESSAGE)) == "AA"
@@ -128,21 +163,22 @@ def test_connections_beyond_the_limit_are_closed_and_the_others_go_on(mllp: Runn
             sender.socket.close()
 
 
-def test_many_senders_at_once_lose_nothing(mllp: RunningMllp, store: Store) -> None:
+def test_many_senders_at_once_lose_nothing(shared: Shared) -> None:
+    before = shared.store.facts.count()
     codes: list[str] = []
 
-    def talk(first: int) -> None:
-        with Sender(mllp.port) as sender:
-            codes.extend(code(sender.send(numbered(first + number))) for number in range(10))
+    def talk() -> None:
+        with Sender(shared.port) as sender:
+            codes.extend(code(sender.send(another())) for _ in range(10))
 
-    threads = [threading.Thread(target=talk, args=(100 * number,)) for number in range(10)]
+    threads = [threading.Thread(target=talk) for _ in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
     assert codes == ["AA"] * 100
-    assert store.facts.count() == 100
+    assert shared.store.facts.count() == before + 100
 
 
 def test_a_stopped_listener_ends_in_order(mllp: RunningMllp) -> None:
@@ -152,18 +188,19 @@ def test_a_stopped_listener_ends_in_order(mllp: RunningMllp) -> None:
         assert mllp.stop() == 0
 
 
-def test_while_the_store_cannot_be_written_nothing_is_accepted(mllp: RunningMllp, store: Store, config: Path) -> None:
+def test_while_the_store_cannot_be_written_nothing_is_accepted(shared: Shared) -> None:
     """Another process holds the writer's lock for longer than anybody waits."""
-    database = Path(load_settings(config, {}).database.removeprefix("sqlite:///"))
+    before, message = shared.store.facts.count(), another()
+    database = Path(load_settings(shared.config, {}).database.removeprefix("sqlite:///"))
     with database.with_name(f"{database.name}.writer-lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with Sender(mllp.port) as sender:
+        with Sender(shared.port) as sender:
             sender.socket.settimeout(60)
-            assert code(sender.send(MESSAGE)) == "AE"
-    assert store.facts.count() == 0
+            assert code(sender.send(message)) == "AE"
+    assert shared.store.facts.count() == before
 
-    with Sender(mllp.port) as sender:
-        assert code(sender.send(MESSAGE)) == "AA"
+    with Sender(shared.port) as sender:
+        assert code(sender.send(message)) == "AA"
 
 
 def test_a_listener_that_is_killed_has_stored_whatever_it_accepted(config: Path, store: Store) -> None:
@@ -172,10 +209,8 @@ def test_a_listener_that_is_killed_has_stored_whatever_it_accepted(config: Path,
 
         def talk() -> None:
             with Sender(mllp.port) as sender:
-                for number in range(10_000):
-                    if code(sender.send(numbered(number))) != "AA":
-                        return
-                    accepted.append(number)
+                while code(sender.send(another())) == "AA":
+                    accepted.append(len(accepted))
 
         thread = threading.Thread(target=talk)
         thread.start()
@@ -268,9 +303,9 @@ def test_a_certificate_that_cannot_be_used_ends_the_start_with_a_sentence(config
         pass
 
 
-def test_a_port_that_is_taken_ends_the_start_with_a_sentence(config: Path, mllp: RunningMllp) -> None:
+def test_a_port_that_is_taken_ends_the_start_with_a_sentence(shared: Shared) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "afterdose", "mllp", "--config", str(config)],
+        [sys.executable, "-m", "afterdose", "mllp", "--config", str(shared.config)],
         capture_output=True,
         text=True,
         check=False,
@@ -278,4 +313,4 @@ def test_a_port_that_is_taken_ends_the_start_with_a_sentence(config: Path, mllp:
     )
 
     assert done.returncode != 0
-    assert f"cannot listen on port {mllp.port}" in done.stderr
+    assert f"cannot listen on port {shared.port}" in done.stderr

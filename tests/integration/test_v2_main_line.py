@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,8 @@ import pytest
 import requests
 
 from afterdose.sandbox import SandboxEHR
+from afterdose.settings import load_settings
+from afterdose.store.store import Store, open_store
 from mllp_server import Sender, code, start_mllp
 from running_service import RunningService
 
@@ -57,7 +59,7 @@ class Hospital:
         end = (ended or self.ended).astimezone(LOCAL)
         return MESSAGE.format(
             sent=datetime.now(LOCAL).strftime("%Y%m%d%H%M%S.%f")[:-2] + datetime.now(LOCAL).strftime("%z"),
-            control=control,
+            control=f"{self.order}{control}",
             mrn=self.mrn,
             order=self.order,
             start=(end - timedelta(minutes=40)).strftime("%Y%m%d%H%M%S"),
@@ -90,15 +92,44 @@ def eventually(condition: Callable[[], Any], deadline: float = 30.0) -> Any:
     return pytest.fail(f"not true within {deadline} s")
 
 
-@pytest.fixture
-def hospital(sandbox: SandboxEHR, tmp_path: Path) -> Iterator[Hospital]:
-    service = RunningService(tmp_path, sandbox.base_url)
+@pytest.fixture(scope="module")
+def ehr() -> Iterator[SandboxEHR]:
+    with SandboxEHR() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def service(ehr: SandboxEHR, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    started = RunningService(tmp_path_factory.mktemp("v2"), ehr.base_url)
     source = '[sources.ehr]\ntarget = "ehr"\n'
-    text = service.config.read_text()
+    text = started.config.read_text()
     assert source in text
-    service.config.write_text(text.replace(source, f'{source}patient_identifier_system = "{MRN}"\n'))
-    with service:
-        yield Hospital(sandbox, service)
+    started.config.write_text(text.replace(source, f'{source}patient_identifier_system = "{MRN}"\n'))
+    with started:
+        yield started
+
+
+@pytest.fixture
+def hospital(ehr: SandboxEHR, service: RunningService) -> Hospital:
+    return Hospital(ehr, service)
+
+
+@pytest.fixture(scope="module")
+def store(service: RunningService) -> Iterator[Store]:
+    """What the service has stored."""
+    with closing(open_store(load_settings(service.config, {}).database, clock=lambda: datetime.now(UTC))) as opened:
+        yield opened
+
+
+def questions(store: Store) -> set[str]:
+    """The doses about which persons are asked."""
+    return {one.founder.id for one in store.reviews.open(100)}
+
+
+def is_at_rest(store: Store, patient: str) -> bool:
+    """Whether nobody works on the patient, and nothing is due now."""
+    row = store.agenda.find("ehr", patient)
+    return row is not None and row.lease_owner is None and (row.due_at is None or row.due_at > datetime.now(UTC))
 
 
 def test_a_message_becomes_a_plan_in_the_chart_of_the_patient(hospital: Hospital) -> None:
@@ -139,7 +170,7 @@ def test_a_correction_moves_the_proposal_and_a_deletion_takes_it_back(hospital: 
     assert hospital.of_patient("Appointment", "proposed") == []
 
 
-def test_the_first_message_again_does_not_undo_its_correction(hospital: Hospital) -> None:
+def test_the_first_message_again_does_not_undo_its_correction(hospital: Hospital, store: Store) -> None:
     first = hospital.message("M1")
     later = hospital.ended + timedelta(minutes=30)
     hospital.post(first)
@@ -147,7 +178,7 @@ def test_the_first_message_again_does_not_undo_its_correction(hospital: Hospital
     eventually(lambda: hospital.opens() == later + timedelta(hours=24))
 
     assert hospital.post(first) == "AA"
-    time.sleep(2)
+    eventually(lambda: is_at_rest(store, hospital.patient))
     assert hospital.opens() == later + timedelta(hours=24)
 
 
@@ -189,11 +220,12 @@ def test_the_same_dose_by_message_and_by_fhir_is_one_session(hospital: Hospital,
     assert hospital.opens() == hospital.ended + timedelta(hours=24)
 
 
-def test_a_number_that_nobody_has_goes_to_a_person_until_somebody_has_it(hospital: Hospital) -> None:
+def test_a_number_that_nobody_has_goes_to_a_person_until_somebody_has_it(hospital: Hospital, store: Store) -> None:
     known, hospital.mrn = hospital.mrn, "unknown"
+    before = questions(store)
 
     assert hospital.post(hospital.message("M1")) == "AA"
-    time.sleep(2)
+    eventually(lambda: questions(store) - before)
     assert hospital.of_patient("CarePlan") == []
 
     hospital.mrn = known
@@ -201,12 +233,13 @@ def test_a_number_that_nobody_has_goes_to_a_person_until_somebody_has_it(hospita
     assert eventually(hospital.opens)
 
 
-def test_a_number_that_two_patients_have_plans_for_neither(hospital: Hospital) -> None:
+def test_a_number_that_two_patients_have_plans_for_neither(hospital: Hospital, store: Store) -> None:
     other = f"{hospital.patient}-b"
     hospital.put({"resourceType": "Patient", "id": other, "identifier": [hospital.number]})
+    before = questions(store)
 
     assert hospital.post(hospital.message("M1")) == "AA"
-    time.sleep(3)
+    eventually(lambda: questions(store) - before)
 
     assert hospital.of_patient("CarePlan") == []
     hospital.patient = other
