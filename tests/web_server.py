@@ -21,7 +21,8 @@ from prometheus_client import CollectorRegistry
 
 from afterdose import logs
 from afterdose.bootstrap import message_desk, utc_now
-from afterdose.connections import published_keys, sender_keys
+from afterdose.connections import published_keys
+from afterdose.senders import sender_keys
 from afterdose.settings import Settings, load_settings
 from afterdose.store.migrate import migrate
 from afterdose.store.store import Store, open_store

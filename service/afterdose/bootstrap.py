@@ -13,8 +13,7 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 
 from afterdose import logs
-from afterdose.connections import connect, published_keys, sender_keys
-from afterdose.content.codes import read_local_codes
+from afterdose.connections import connect, published_keys
 from afterdose.content.content import Content, load_content
 from afterdose.content.v2 import read_v2
 from afterdose.core.clinic import Clinic
@@ -24,6 +23,7 @@ from afterdose.ehr.ladder import check_pins, site_tells
 from afterdose.fhir.rungs import Artifact
 from afterdose.fhir.v2.translate import Facility
 from afterdose.pollers import poller
+from afterdose.senders import local_codes, sender_keys
 from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
 from afterdose.store.rows import AgendaEntry
 from afterdose.store.store import Store, open_store
@@ -278,7 +278,7 @@ class Workshop:
             base_url=source.base_url,
             zone=source.zone,
             client=connection.client if connection else None,
-            local_codes=read_local_codes(source.code_maps, self.settings.site_overlay),
+            local_codes=local_codes(source, self.settings.site_overlay),
         )
 
     def _target(self, target: TargetSettings) -> Target:

@@ -5,7 +5,7 @@ What cannot work, and what would prove nothing to an EHR without anybody having 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,14 +17,11 @@ from afterdose.ehr.client import EhrClient, Sender
 from afterdose.ehr.credentials import Credentials, SharedSecret, SignedAssertion
 from afterdose.ehr.keyring import Keyring
 from afterdose.ehr.keys import Jwk, SigningKey, load_key
-from afterdose.ehr.outbound import Outbound
-from afterdose.ehr.sender_keys import FetchedKeys, FileKeys, SenderKeys
 from afterdose.ehr.token_endpoint import TokenEndpoint
 from afterdose.ehr.tokens import AccessTokens
 from afterdose.ehr.wire import Answer, Request
 from afterdose.logs import get_logger
 from afterdose.settings import (
-    BearerSettings,
     ClientSecret,
     Settings,
     Smart,
@@ -113,35 +110,6 @@ def connect(settings: Settings, clock: Clock) -> Connections:
             server = _server(source, settings.targets[source.target])
             sources[name] = _connection(f"sources.{name}", server, settings, clock, _needs_of_source(source))
     return Connections(targets, sources)
-
-
-def sender_keys(settings: Settings) -> Mapping[str, SenderKeys]:
-    """By source, the keys of those whose tokens are taken; of URLs nothing is fetched yet. Raises BadSettings."""
-    tokens = {name: source.bearer for name, source in settings.sources.items() if source.bearer is not None}
-    return {name: _pinned(f"sources.{name}.bearer", one) for name, one in tokens.items()}
-
-
-def _pinned(key: str, bearer: BearerSettings) -> SenderKeys:
-    if bearer.jwks_file is not None:
-        return FileKeys(bearer.jwks_file, key=f"{key}.jwks_file")
-    place = _KeyServer(bearer.jwks_url or "", bearer.ca_bundle, bearer.proxy)
-    way = Outbound(place, connections=1)
-    asked = Request(method="GET", url=place.base_url, template="jwks", headers={"Accept": "application/json"})
-    return FetchedKeys(lambda: way.send(asked), key=f"{key}.jwks_url")
-
-
-@dataclass(frozen=True, slots=True)
-class _KeyServer:
-    """Where a sender's keys are fetched: a request of a sender may wait for it, so it is not given long."""
-
-    base_url: str
-    ca_bundle: Path | None
-    proxy: str | None
-    timeout_connect: timedelta = timedelta(seconds=2)
-    timeout_read: timedelta = timedelta(seconds=3)
-    deadline: timedelta = timedelta(seconds=5)
-    max_answer_bytes: int = 262_144
-    plain_http: bool = False
 
 
 def _needs_of_target(name: str, settings: Settings) -> scopes.Needs:

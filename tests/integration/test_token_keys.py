@@ -12,10 +12,12 @@ from typing import Any
 
 import jwt
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from web_server import RunningWeb, start_web
+from afterdose.cli import main
+from web_server import RunningWeb, start_web, write_settings
 
 OLD, NEW = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
 BEARER = """
@@ -133,3 +135,14 @@ def test_while_the_keys_cannot_be_had_the_sender_is_told_to_come_again(
 
     assert keys.asked == ["/keys"]
     assert log.count('"alarm": "sender-keys"') == 1
+
+
+def test_a_key_file_that_cannot_be_read_ends_the_start(tmp_path: Path) -> None:
+    more = BEARER.format(url="x").replace('jwks_url = "x"', 'jwks_file = "missing.json"')
+    config = write_settings(tmp_path, more=more)
+
+    for command in ("serve", "run"):
+        done = CliRunner().invoke(main, [command, "--config", str(config)])
+
+        assert done.exit_code == 1
+        assert "sources.store.bearer.jwks_file: " in done.output

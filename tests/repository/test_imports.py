@@ -11,7 +11,19 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LINT = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache"]
 LAYERS = (
-    *("cli", "bootstrap", "sandbox", "connections", "pollers", "subscribers", "web", "work", "settings", "ehr"),
+    *(
+        "cli",
+        "bootstrap",
+        "sandbox",
+        "connections",
+        "pollers",
+        "senders",
+        "subscribers",
+        "web",
+        "work",
+        "settings",
+        "ehr",
+    ),
     *("store", "content", "fhir", "core", "logs"),
 )
 

@@ -11,8 +11,7 @@ import click
 
 from afterdose import logs
 from afterdose.bootstrap import utc_now
-from afterdose.connections import Connection, Connections, connect, sender_keys
-from afterdose.content.codes import read_local_codes
+from afterdose.connections import Connection, Connections, connect
 from afterdose.content.content import Content, load_content
 from afterdose.core.errors import BadSettings, EhrError
 from afterdose.ehr.capabilities import Capabilities
@@ -24,6 +23,7 @@ from afterdose.fhir.administration import TYPE
 from afterdose.fhir.rungs import Artifact
 from afterdose.fhir.subscription import standing
 from afterdose.pollers import checked, roster
+from afterdose.senders import local_codes, sender_keys
 from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
 from afterdose.subscribers import wish
 from afterdose.work.wish import Wish
@@ -226,8 +226,7 @@ def _unclaimed(settings: Settings) -> Iterator[str]:
 
 def _unknown_codes(settings: Settings, content: Content) -> Iterator[str]:
     for name, source in settings.sources.items():
-        local = read_local_codes(source.code_maps, settings.site_overlay)
-        for (_, code), meanings in local.items():
+        for (_, code), meanings in local_codes(source, settings.site_overlay).items():
             for one in meanings:
                 if not content.codes.knows(one):
                     yield f"sources.{name}.code_maps: of {one.code} ({one.system}), for {code}, nothing is known"

@@ -11,6 +11,7 @@ import click
 
 from afterdose import logs
 from afterdose.bootstrap import Workshop
+from afterdose.senders import sender_keys
 from afterdose.settings import Settings, example_toml, load_settings
 from afterdose.settings.load import CONFIG
 from afterdose.store.migrate import migrate as migrate_store
@@ -45,6 +46,13 @@ def prepare(config: Path | None, insecure_dev: bool) -> Settings:
     return settings
 
 
+def _prepare_web(config: Path | None, insecure_dev: bool) -> Settings:
+    """The same for who serves: key files that cannot be read are said once, and not by each server process."""
+    settings = prepare(config, insecure_dev)
+    sender_keys(settings)
+    return settings
+
+
 def _wait_for_the_end() -> None:
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +64,7 @@ def _wait_for_the_end() -> None:
 @options
 def run(config: Path | None, insecure_dev: bool) -> None:
     """Receive events and work on them, in one go; prepares the database first."""
-    settings = prepare(config, insecure_dev)
+    settings = _prepare_web(config, insecure_dev)
     migrate_store(settings.database)
     with Workshop(settings) as workshop:
         workshop.start()
@@ -67,7 +75,7 @@ def run(config: Path | None, insecure_dev: bool) -> None:
 @options
 def serve(config: Path | None, insecure_dev: bool) -> None:
     """Receive events only; `afterdose work` does the rest. Needs a migrated database."""
-    serve_web(prepare(config, insecure_dev))
+    serve_web(_prepare_web(config, insecure_dev))
 
 
 @click.command()
