@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import requests
 from click.testing import CliRunner, Result
 
 from afterdose.cli import main
-from running_service import TOKEN, RunningService
+from running_service import OPERATIONS, TOKEN, RunningService
 from servers import RunningServer
 
 pytestmark = pytest.mark.hapi
@@ -126,11 +127,23 @@ def test_a_topic_of_the_back_port_names_doses_that_are_then_read(
             "modifierExtension": [{"url": STATUS, "valueCode": "active"}],
         }
     )
-    id_ = f"d-{uuid.uuid4().hex[:8]}"
     asked = f'types = ["MedicationAdministration"]\nform = "topic-r4"\ntopic = "{topic}"'
     with service(tmp_path, server, asked) as running:
         run(running)
         eventually(lambda: active(server, running))
-        server.give(id_)
-        eventually(lambda: running.explain(f"MedicationAdministration/{id_}"))
+
+        def one_is_heard_of() -> bool:
+            """HAPI looks for new topics once a minute; what happened before that is told to nobody."""
+            id_ = f"d-{uuid.uuid4().hex[:8]}"
+            server.give(id_)
+            time.sleep(2)
+            return running.explain(f"MedicationAdministration/{id_}") is not None
+
+        eventually(one_is_heard_of, 120)
+        answer = requests.get(
+            f"http://127.0.0.1:{running.port}/readyz",
+            headers={"Authorization": f"Bearer {OPERATIONS}"},
+            timeout=10,
+        ).json()
+        assert [(one["status"], one["troubles"]) for one in answer["subscriptions"]] == [("active", {})]
         run(running, "--remove")

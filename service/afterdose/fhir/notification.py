@@ -11,6 +11,7 @@ from datetime import datetime
 
 from afterdose.core.errors import BadInput
 from afterdose.fhir.elements import JsonObject, members, number, reference, text
+from afterdose.fhir.subscription import status_of
 from afterdose.fhir.times import parse_instant
 
 EVENTS = frozenset({"event-notification", "query-event"})
@@ -71,7 +72,7 @@ def read(resource: object, *, sent: object = None) -> Notification | None:
             text(resource, "type"),
             tuple(_event(one) for one in members(resource, "notificationEvent")),
             subscription=reference(resource, "subscription"),
-            status=text(resource, "status"),
+            status=status_of(text(resource, "status")),
             count=_whole(resource, "eventsSinceSubscriptionStart"),
             sent_at=_moment(sent),
             is_queued=kind == _AIDBOX,
@@ -85,7 +86,7 @@ def read(resource: object, *, sent: object = None) -> Notification | None:
         next((text(one, "valueCode") for one in _named(parameters, "type")), None),
         tuple(_event_of_parts(one) for one in _named(parameters, "notification-event")),
         subscription=next((reference(one, "valueReference") for one in _named(parameters, "subscription")), None),
-        status=next((text(one, "valueCode") for one in _named(parameters, "status")), None),
+        status=next((status_of(text(one, "valueCode")) for one in _named(parameters, "status")), None),
         count=next((_value(one) for one in _named(parameters, "events-since-subscription-start")), None),
         sent_at=_moment(sent),
     )

@@ -24,6 +24,8 @@ CONTENTS: tuple[Content, ...] = ("id-only", "full-resource", "empty")
 TYPE = "Subscription"
 TOLD_OF = ("Appointment", "Encounter", "MedicationAdministration", "MedicationRequest", "Patient", "ServiceRequest")
 """What Subscriptions of ours may tell of: what a plan depends on."""
+STATUSES = frozenset({"active", "entered-in-error", "error", "off", "requested"})
+"""https://hl7.org/fhir/R5/valueset-subscription-status.html; whatever else is said is no status."""
 DELETIONS = "deletions"
 """The variant for EHRs that tell of deletions by a Subscription of their own only."""
 
@@ -201,4 +203,9 @@ def standing(resource: Resource) -> Standing:
     except BadInput:
         ends_at = None
     heartbeat = timedelta(seconds=int(seconds)) if seconds is not None and 0 < seconds < 10**8 else None
-    return Standing(text(resource, "status"), ends_at, heartbeat)
+    return Standing(status_of(text(resource, "status")), ends_at, heartbeat)
+
+
+def status_of(said: str | None) -> str | None:
+    """A status that is one."""
+    return said if said in STATUSES else None

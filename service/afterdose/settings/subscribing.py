@@ -99,11 +99,12 @@ def subscribing(key: str, entry: dict[str, Any] | None, *, readable: bool) -> Su
     if not entry["types"] or not entry["types"] <= set(TYPES):
         raise BadSettings(f"{key}.types: expected types out of {', '.join(TYPES)}")
     topic, form = entry["topic"], entry["form"]
-    if (topic is None) == (form is not None and form != "criteria"):
-        expected = "no topic with form criteria" if topic else "the topic's canonical URL"
-        raise BadSettings(f"{key}.topic: expected {expected}")
     if topic is not None and form is None:
         raise BadSettings(f"{key}.form: expected topic-r4 or topic-r5, because a topic is given")
+    if topic is not None and form == "criteria":
+        raise BadSettings(f"{key}.topic: expected no topic with form criteria")
+    if topic is None and form not in (None, "criteria"):
+        raise BadSettings(f"{key}.topic: expected the topic's canonical URL")
     return SubscribeSettings(
         types=entry["types"],
         form=form,

@@ -8,8 +8,6 @@ Another resource whose patient is not resolved stands under no key.
 import sqlalchemy as sa
 
 from afterdose.store.columns import Instant
-from afterdose.store.columns import instant_of as instant_of
-from afterdose.store.columns import instant_text as instant_text
 
 REVISION = "0001"
 """The Alembic revision that this file describes."""

@@ -104,7 +104,8 @@ class Subscriber(Wish):
         if planned.step == "keep":
             kept.keep(self.source, str(id_), **known)
         else:
-            kept.keep(self.source, str(id_), **known, activations=0, activated_at=self.clock())
+            fresh = {"activations": 0, "activated_at": self.clock(), "numbering": None, "gap_at": None, "unnamed": None}
+            kept.keep(self.source, str(id_), **known, **fresh)
         return id_
 
     def replaced(self, mark: str, id_: str) -> None:

@@ -169,3 +169,18 @@ def test_what_is_only_named_is_on_disk_before_the_answer(web: Web) -> None:
         ("Encounter", "e1"),
         ("MedicationRequest", "o1"),
     ]
+
+
+def test_what_hapi_sends_for_a_topic_is_a_hint_and_its_number_is_not_counted(tmp_path: Path) -> None:
+    recorded = json.loads((EXAMPLES / "hapi" / "topic-r4-id-only" / "request.json").read_text())
+    path = write_settings(tmp_path)
+    path.write_text(path.read_text().replace('clinic = "example"', 'clinic = "example"\nehr = "hapi"'))
+    with open_web(tmp_path, load_settings(path, {})) as web:
+        for _ in range(2):
+            assert send(web, recorded["body"].encode()).get_json(force=True)["resourceType"] == "Bundle"
+
+        fact = web.store.facts.latest("ehr", "d0")
+        (row,) = web.store.subscriptions.all()
+    assert fact is not None
+    assert fact.interaction == "hint"
+    assert (row.id, row.status, row.numbering) == ("1004", "active", None)
