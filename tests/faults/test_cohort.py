@@ -206,6 +206,17 @@ def test_a_dose_that_was_deleted_is_withdrawn(ward: Rounds) -> None:
     assert outcome.outcome.value == "withdrawn"
 
 
+def test_a_version_that_arrives_after_its_deletion_is_withdrawn_where_the_ehr_has_it_no_more(ward: Rounds) -> None:
+    """Nothing tells the times of versions, and the EHR does not tell what is gone from what never was."""
+    ward.unsend("MedicationAdministration", "d-1")
+    ward.send(dose("d-1", ENDED))
+    ward.settle()
+
+    outcome = ward.store.outcomes.find("ehr", "d-1")
+    assert outcome is not None
+    assert outcome.outcome.value == "withdrawn"
+
+
 def test_a_dose_that_no_search_shows_any_more_is_read_by_its_id_until_its_window_has_closed(tmp_path: Path) -> None:
     with rounds(tmp_path) as ward:
         ward.group(PATIENT)

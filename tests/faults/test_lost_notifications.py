@@ -117,19 +117,6 @@ def test_a_dose_that_the_source_never_had_is_not_taken_for_a_deleted_one_because
     assert len(ward.appointments("proposed")) == 1
 
 
-def test_a_version_that_arrives_after_its_deletion_is_withdrawn_where_the_ehr_has_it_no_more(ward: Ward) -> None:
-    """Nothing tells the versions' times, and the EHR does not tell what is gone from what never was."""
-    ward.ehr.put(dose("d-1", ENDED))
-    ward.ehr.delete("MedicationAdministration", "d-1")
-    ward.ehr.fail_next("GET", ".*MedicationAdministration/d-1.*", faults.status(404), times=20)
-    ward.unsend("MedicationAdministration", "d-1")
-    ward.send(dose("d-1", ENDED))
-    ward.settle()
-    ward.ehr.clear_faults()
-
-    assert ward.appointments("proposed") == []
-
-
 def test_a_dose_is_read_again_until_its_window_has_closed(ward: Ward) -> None:
     ward.chart(dose("d-1", ENDED))
     ward.settle()

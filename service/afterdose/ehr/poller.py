@@ -50,6 +50,6 @@ def of_patient(
     Raises what ``EhrClient.search`` and ``EhrClient.read`` raise.
     """
     if way is None:
-        return [client.read(type_, patient).resource]
+        return [client.read_patient(patient).resource]
     parameters = {name: value.format(patient=patient, since=format_instant(since)) for name, value in way.items()}
     return client.search(type_, parameters)

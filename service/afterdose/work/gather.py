@@ -144,9 +144,10 @@ class Gatherer:
         if source.client is not None and readable and wanted:
             try:
                 facts = self._read_again(case, key, source.client, facts)
-            except EhrRefused:
+            except EhrRefused as refused:
                 if not _whole_or_gone(facts):
-                    raise
+                    text = "a dose that was only named may not be read"
+                    raise EhrRefused(text, code=refused.code or f"http-{refused.status}") from refused
                 problems.append(Reason.SOURCE_UNREADABLE)
         facts = _whole_or_gone(facts)
         if not facts:

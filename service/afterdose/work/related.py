@@ -35,6 +35,7 @@ _PATIENT = "Patient"
 _GONE = 410
 _TRIES = 3
 """So often a patient is put off for the sake of what a plan can do without."""
+_NOT_FOUND = 404
 _MOST_MEMBERS = 2_000_000
 """What was read was accepted already."""
 _ASKED_WITHOUT_A_PROMISE = frozenset({"Encounter", "Medication", "MedicationRequest", "Patient"})
@@ -210,6 +211,11 @@ class Related:
                     self._note_gone(id_)
             except EhrRefused:
                 resource = known.resource if known is not None else None
+            except EhrUnavailable as away:
+                # a web page that says 404 is a proxy's, unless the server does not speak of such resources at all
+                if away.status != _NOT_FOUND or self._declares(client, type_, Interaction.READ):
+                    raise
+                resource = None
             self._keep(place, resource)
             known = self._latest(type_, id_)
         if known is not None:
@@ -273,8 +279,9 @@ class Related:
         return _of_reading(reading, self.source)
 
     def _permits(self, client: EhrClient, type_: str, interaction: Interaction) -> bool:
-        if type_ in _ASKED_WITHOUT_A_PROMISE:
-            return True
+        return type_ in _ASKED_WITHOUT_A_PROMISE or self._declares(client, type_, interaction)
+
+    def _declares(self, client: EhrClient, type_: str, interaction: Interaction) -> bool:
         try:
             return client.capabilities().allows(type_, interaction)
         except EhrRefused:
