@@ -20,7 +20,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from afterdose import logs
 from afterdose.bootstrap import Workshop, web_app
-from afterdose.cli.story import Step, Story, administration, encounter, load_story, patient
+from afterdose.cli.story import Step, Story, administration, crisis_plan, encounter, load_story, patient
 from afterdose.core.dose import DoseKey
 from afterdose.fhir.encode import status_element
 from afterdose.fhir.times import format_local
@@ -137,6 +137,8 @@ def _open(console: Console, ehr: SandboxEHR, address: str) -> None:
 def _prepare(ehr: SandboxEHR, story: Story, address: str, token: str) -> None:
     for who in story.people:
         ehr.put(patient(story, who))
+        if plan := crisis_plan(story, who):
+            ehr.put(plan)
     for step in story.steps:
         if step.what == "charted":
             ehr.put(encounter(step))

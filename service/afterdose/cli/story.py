@@ -29,10 +29,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """The people, the steps in the order of time, and what must be in the EHR at the end: type -> status -> number."""
+    """The people, the steps in the order of time, and what must be in the EHR at the end: type -> status -> number.
+
+    ``crisis_plan``: the Coding by which an EHR files one.
+    """
 
     zone: ZoneInfo
-    people: Mapping[str, Mapping[str, str]]
+    people: Mapping[str, Mapping[str, Any]]
+    crisis_plan: Mapping[str, str]
     steps: tuple[Step, ...]
     expected: Mapping[str, Mapping[str, Mapping[str, int]]]
 
@@ -68,7 +72,13 @@ def load_story() -> Story:
         )
 
     steps = sorted((step(entry) for entry in told["steps"]), key=lambda one: (one.at, one.who))
-    return Story(zone=zone, people=told["people"], steps=tuple(steps), expected=told["expected"])
+    return Story(
+        zone=zone,
+        people=told["people"],
+        crisis_plan=told["crisis_plan"],
+        steps=tuple(steps),
+        expected=told["expected"],
+    )
 
 
 def administration(step: Step) -> Resource:
@@ -114,4 +124,18 @@ def patient(story: Story, who: str) -> Resource:
         "id": who,
         "name": [{"given": [named["given"]], "family": named["family"]}],
         "birthDate": "1984-05-17",
+    }
+
+
+def crisis_plan(story: Story, who: str) -> Resource | None:
+    """The crisis plan that is on file about a person of the story, None where there is none."""
+    if story.people[who].get("without_crisis_plan", False):
+        return None
+    return {
+        "resourceType": "DocumentReference",
+        "id": f"crisis-plan-{who}",
+        "status": "current",
+        "type": {"coding": [dict(story.crisis_plan)]},
+        "subject": {"reference": f"Patient/{who}"},
+        "content": [{"attachment": {"title": "Crisis plan"}}],
     }
