@@ -33,6 +33,8 @@ from afterdose.fhir.words import PHASES, Passage, PlanWords
 
 _TO_THE_CLOSE = frozenset({SessionClass.IN_WINDOW, SessionClass.EDGE, SessionClass.EARLY_EDGE})
 """Where a session may start as long as the window is open, though it end later."""
+_OF_STAFF = frozenset({Reason.TAKEN_OVER, Reason.CANCELLED_BY_PERSON, Reason.VISIT_MISSED})
+"""What people have decided, or what has come of what they booked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,8 @@ def session_line(verdict: DoseVerdict, words: Wording) -> str:
         return "; ".join(words.reason_text(reason) for reason in verdict.reasons) or "No session."
     if session.state is SessionState.WAITING:
         return "Waiting: the dose is not complete yet."
+    if not _OF_STAFF.isdisjoint(session.reasons):
+        return _of_staff(verdict, session, words)
     if session.state is SessionState.UNMET or session.period_start is None or session.period_end is None:
         return "No session possible: " + _reasons(session, words)
     if verdict.window is not None and verdict.window.cut_by is None and session.session_class in _TO_THE_CLOSE:
@@ -74,6 +78,18 @@ def session_line(verdict: DoseVerdict, words: Wording) -> str:
     if session.start is not None:
         line += f"; suggested {format_local(session.start, zone)}"
     return line + _label(session) + "." + _lateness(verdict)
+
+
+def _of_staff(verdict: DoseVerdict, session: Session, words: Wording) -> str:
+    """One sentence on a session that people have booked, changed, declined or lost."""
+    zone = words.clinic.zone
+    if Reason.TAKEN_OVER not in session.reasons:
+        line = f"No session: {_reasons(session, words)}."
+        if Reason.VISIT_MISSED in session.reasons and verdict.window is not None:
+            line += f" The window closes {format_local(verdict.window.closes, zone)}."
+        return line
+    known = f", {format_local(session.start, zone)} as far as is known" if session.start is not None else ""
+    return f"The session is in the hands of staff{known}{_label(session)}."
 
 
 def warning_line(one: DesiredTask, words: Wording) -> str:
@@ -165,6 +181,8 @@ def _how_often(how: Repetition) -> str:
 
 
 def _state(verdict: DoseVerdict) -> str:
+    if verdict.session is not None and Reason.TAKEN_OVER in verdict.session.reasons:
+        return "with staff"
     if verdict.outcome is Outcome.PLANNED:
         return "to book"
     return str(verdict.outcome).replace("-", " ")

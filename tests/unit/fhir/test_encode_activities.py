@@ -12,7 +12,7 @@ import pytest
 
 from afterdose.content.content import Content, load_content
 from afterdose.core.activities import ACTIVITIES
-from afterdose.core.care import ArtifactKind, Care, DesiredActivity, PlanStatus, Snapshot
+from afterdose.core.care import ArtifactKind, Care, DesiredActivity, PlanStatus, Snapshot, Standing
 from afterdose.core.dose import Coding, Family
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Reason
@@ -22,7 +22,7 @@ from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead
 from afterdose.fhir.encode_activities import activity, goal
 from afterdose.fhir.narrative import Wording
 from afterdose.work.preview import resources
-from builders import a_context, a_dose, a_planned_dose, a_snapshot, codes_for_tests, local
+from builders import a_context, a_dose, a_planned_dose, a_snapshot, after_writing, codes_for_tests, local
 
 Resource = dict[str, Any]
 NOW = local("2026-01-05 12:00")
@@ -265,6 +265,39 @@ def test_the_narrative_says_what_is_next_then_the_doses_then_what_to_do_then_why
     places = [text.find(part) for part in parts]
     assert -1 not in places, parts[places.index(-1)]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("people", "told", "state"),
+    [
+        (
+            {"booked": True, "ehr_status": "booked", "start": local("2026-01-06 13:00")},
+            "The session is in the hands of staff, Tue 6 Jan 2026 13:00 EST as far as is known.",
+            "with staff",
+        ),
+        (
+            {"booked": True, "ehr_status": "noshow"},
+            "No session: Visit missed or cancelled. The window closes Thu 8 Jan 2026 10:40 EST.",
+            "unmet",
+        ),
+        (
+            {"standing": Standing.REMOVED_BY_PERSON, "ehr_status": "cancelled"},
+            "No session: Cancelled by a person.",
+            "unmet",
+        ),
+    ],
+)
+def test_what_staff_did_with_a_visit_is_told_and_nobody_is_asked_to_book_it(
+    people: dict[str, Any], told: str, state: str
+) -> None:
+    snapshot = a_snapshot(DOSE)
+    after = after_writing(snapshot, decide(snapshot, NOW))
+    rows = after.known.artifacts.items()
+    rows_now = {key: replace(row, **people) if key.kind is ArtifactKind.APPOINTMENT else row for key, row in rows}
+    text = narrative(replace(after, known=replace(after.known, artifacts=rows_now)))
+    assert f"Next, dose 1: {told}</b>" in text
+    assert f"<td>{told}</td><td>{state}</td>" in text
+    assert "Book a session" not in text
 
 
 def test_what_the_next_dose_limits_is_the_end_of_the_session() -> None:
