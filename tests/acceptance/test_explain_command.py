@@ -10,7 +10,7 @@ import pytest
 
 from afterdose.content.content import load_content
 from afterdose.core.care import ArtifactKey, ArtifactKind, Care, Standing
-from afterdose.core.dose import Dose
+from afterdose.core.dose import Dose, DoseKey
 from afterdose.core.identity import artifact_id
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Reason
@@ -173,12 +173,15 @@ def test_a_refused_plan_is_explained_as_parked(site: Site) -> None:
 
 def test_a_patient_who_was_given_up_shows_why_and_after_how_many_attempts(site: Site) -> None:
     site.arrive("dose-1")
-    site.store.agenda.park(site.claim(), "retries-exhausted")
+    claim = site.claim()
+    site.store.outcomes.park(claim, [DoseKey("ehr", "dose-1")], Reason.RETRIES_EXHAUSTED)
+    site.store.agenda.park(claim, "retries-exhausted")
     result = site.explain("MedicationAdministration/dose-1")
     assert "from ehr: parked" in result.stdout
     assert "parked (retries-exhausted)" in result.stdout
     told = site.told("MedicationAdministration/dose-1")
     assert (told["outcome"], told["dose"], told["next_look"]) == ("parked", None, None)
+    assert [reason["code"] for reason in told["reasons"]] == ["retries-exhausted"]
     assert told["agenda"]["parked"] == "retries-exhausted"
 
 

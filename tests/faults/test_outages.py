@@ -66,11 +66,14 @@ def test_after_four_days_the_patient_is_parked_and_can_be_replayed(ward: Ward) -
     (parked,) = ward.store.agenda.parked()
     assert parked.parked == "retries-exhausted"
     assert timedelta(hours=96) <= last - began < timedelta(hours=98)
+    assert ward.store.outcomes.counts() == {Outcome.PARKED: 1}
 
     ward.ehr.clear_faults()
     ward.store.agenda.put("ehr", PATIENT, ward.clock(), "replay")
+    ward.clock.advance_to(ward.workshop.shut()["ehr"])
     ward.settle()
     ward.check()
+    assert Outcome.PARKED not in ward.store.outcomes.counts()
 
 
 def test_no_request_is_sent_earlier_than_the_ehr_allows(ward: Ward) -> None:

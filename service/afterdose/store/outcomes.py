@@ -1,6 +1,7 @@
 """What became of every administration, and to which dose session and course it belongs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -56,6 +57,27 @@ class Outcomes:
                 ],
             )
             sync(connection, claim, questions, now)
+
+    def park(self, claim: Claim, administrations: Iterable[DoseKey], reason: Reason | None) -> None:
+        """Store that the claimed patient was given up: every administration is parked until the next decision.
+
+        What had been decided stays beside it, with ``reason`` added; what had not been is parked too. Raises LeaseLost.
+        """
+        parked = Outcome.PARKED
+        known = {row.key: row for row in self.of_patient(claim.target, claim.patient)}
+        for key in administrations:
+            new = OutcomeRow(target=claim.target, patient=claim.patient, key=key, outcome=parked)
+            known.setdefault(key, new)
+        added = (reason,) if reason is not None else ()
+        rows = [
+            replace(row, outcome=parked, reasons=tuple(dict.fromkeys((*row.reasons, *added)))) for row in known.values()
+        ]
+        now = self._clock()
+        with self._database.writing() as connection:
+            check_fence(connection, claim)
+            connection.execute(_FORGET, {"whose_target": claim.target, "whose_patient": claim.patient})
+            if rows:
+                connection.execute(_ADD, [_columns(row, now) for row in rows])
 
     def memberships(self, target: str, patient: str) -> dict[DoseKey, Membership]:
         """Dose session and course of every administration that was ever assigned to one for this patient."""

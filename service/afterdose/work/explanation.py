@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from afterdose.core.dose import DoseKey
-from afterdose.core.reasons import Outcome, Reason
+from afterdose.core.reasons import Reason
 from afterdose.fhir.administration import TYPE
 from afterdose.store.rows import AgendaRow, Fact, LedgerRow, OutcomeRow, ReviewRow
 from afterdose.store.schema import patient_key
@@ -29,10 +29,10 @@ def explanation(store: Store, key: DoseKey, reason_text: Callable[[Reason], str]
         "target": fact.target,
         "patient": None if patient.startswith("~") else f"Patient/{patient}",
         "charted_for": _charted_for(store, fact, patient),
-        "outcome": _outcome(outcome, agenda),
+        "outcome": outcome.outcome.value if outcome is not None else None,
         "shadow": outcome is not None and outcome.shadow,
         "reasons": _told(reasons, reason_text),
-        "dose": dict(outcome.details) if outcome is not None else None,
+        "dose": dict(outcome.details) if outcome is not None and outcome.details else None,
         "resources": [_resource(row) for row in _written(store, outcome)],
         "reviews": [_review(row, reason_text) for row in _reviews(store, outcome)],
         "decided_at": instant(outcome.updated_at) if outcome is not None else None,
@@ -46,13 +46,6 @@ def _charted_for(store: Store, fact: Fact, patient: str) -> str | None:
     """The former record that a dose is charted under, where its patient has another one now."""
     person = store.persons.find(fact.target, fact.patient) if fact.patient is not None else None
     return f"Patient/{fact.patient}" if person is not None and person.kept_with == patient else None
-
-
-def _outcome(outcome: OutcomeRow | None, agenda: AgendaRow | None) -> str | None:
-    """What was decided; whoever was given up is parked, whatever had been decided before."""
-    if agenda is not None and agenda.parked is not None:
-        return Outcome.PARKED.value
-    return outcome.outcome.value if outcome is not None else None
 
 
 def _written(store: Store, outcome: OutcomeRow | None) -> list[LedgerRow]:

@@ -74,13 +74,13 @@ class Watch:
         there = {one.key.subject for one in written if one.ehr_id is not None}
         sessions: dict[object, list[OutcomeRow]] = {}
         for one in decided:
-            if one.outcome in _TO_BE_THERE and not one.shadow and one.session_id not in there:
+            if _decided(one) in _TO_BE_THERE and not one.shadow and one.session_id not in there:
                 sessions.setdefault(one.session_id, []).append(one)
         for members in sessions.values():
             anchor = members[0].details.get("anchor")
             if isinstance(anchor, str):
                 yield _item(tuple(sorted(one.key for one in members))), parse_instant(anchor)
-        known = {one.key for one in decided}
+        known = {one.key for one in decided if _decided(one) is not None}
         former = self._store.persons.kept_with(row.target, row.patient)
         for key, versions in self._store.facts.history(row.target, row.patient, *former).items():
             if key not in known:
@@ -95,6 +95,11 @@ def missed(care: Care, rows: Mapping[ArtifactKey, LedgerRow]) -> list[ReviewItem
         for verdict in care.verdicts
         if verdict.outcome is Outcome.PLANNED and verdict.session_id not in there
     ]
+
+
+def _decided(row: OutcomeRow) -> object:
+    """What was decided before the patient was given up; None where nothing was."""
+    return row.details.get("outcome") if row.outcome is Outcome.PARKED else row.outcome
 
 
 def _item(administrations: tuple[DoseKey, ...]) -> ReviewItem:

@@ -10,8 +10,10 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from afterdose.core.errors import EhrConflict, EhrError, EhrRefused, EhrUnavailable, LeaseLost, StoreError
+from afterdose.core.reasons import Reason
 from afterdose.logs import get_logger
 from afterdose.store.rows import Claim
 from afterdose.store.store import Store
@@ -26,6 +28,9 @@ _MAX_FAILURES = 5
 _MAX_BROKEN_OFF = 8
 """A patient whose work ended its process this often in a row, or hung, is parked: whoever stops processes does so less
 often than that in the middle of one patient."""
+
+_WHY = MappingProxyType({"retries-exhausted": Reason.RETRIES_EXHAUSTED, "ehr-refused": Reason.EHR_REFUSED})
+"""What is said of the doses of a patient who was given up, where it is more than that."""
 
 _OF_THE_WHOLE_EHR = frozenset({401, 403})
 """What an EHR refuses with these outside of any artifact (its metadata) says nothing about the patient in hand."""
@@ -161,4 +166,7 @@ class Worker:
         """Give the patient up, aloud."""
         told = {"target": claim.target, "reason": reason, "code": code, "attempts": claim.attempts}
         log.error("a patient was given up", alarm="parked", **told)
+        former = self._store.persons.kept_with(claim.target, claim.patient)
+        history = self._store.facts.history(claim.target, claim.patient, *former)
+        self._store.outcomes.park(claim, history, _WHY.get(reason))
         self._store.agenda.park(claim, reason)

@@ -116,6 +116,24 @@ def test_outcomes_are_replaced_as_a_whole_and_memberships_stay(store: Store, clo
     assert store.outcomes.memberships("main", "ann") == {DOSE: member}
 
 
+def test_of_a_patient_who_was_given_up_every_administration_is_parked_until_the_next_decision(
+    store: Store, clock, claimed: Claim
+) -> None:
+    other, reason = DoseKey("ehr", "dose-2"), Reason.RETRIES_EXHAUSTED
+    store.outcomes.replace(claimed, [OUTCOME])
+
+    store.outcomes.park(claimed, [DOSE, other], reason)
+    store.outcomes.park(claimed, [DOSE, other], reason)
+
+    found = {row.key: row for row in store.outcomes.of_patient("main", "ann")}
+    assert store.outcomes.counts() == {Outcome.PARKED: 2}
+    assert found[DOSE].details == OUTCOME.details
+    assert found[DOSE].reasons == (*OUTCOME.reasons, reason)
+    assert found[other].reasons == (reason,)
+    store.outcomes.replace(claimed, [OUTCOME])
+    assert store.outcomes.counts() == {OUTCOME.outcome: 1}
+
+
 def test_of_two_patients_the_one_whom_the_newest_fact_names_tells_the_outcome(store: Store, clock) -> None:
     store.committer.submit([arrival(patient="bob")])
     store.committer.submit([arrival(patient="ann", raw=b"B")])
