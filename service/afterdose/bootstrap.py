@@ -13,7 +13,7 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 
 from afterdose import logs
-from afterdose.connections import connect, published_keys
+from afterdose.connections import connect, ladders, published_keys
 from afterdose.content.content import Content, load_content
 from afterdose.content.v2 import read_v2
 from afterdose.core.clinic import Clinic
@@ -158,7 +158,7 @@ class Workshop:
         self._clock = clock
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._connections = connect(settings, clock)
+        self._connections = connect(settings, clock, ladders(settings, self.content))
         for name, connection in self._connections.targets.items():
             connection.line.on_return = partial(self.store.agenda.hasten, name)
         self.reconciler = self._reconciler()

@@ -10,16 +10,20 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from afterdose.content.content import Content
 from afterdose.core.errors import BadSettings
 from afterdose.ehr import scopes
 from afterdose.ehr.auth import Authentication, StaticHeader
+from afterdose.ehr.capabilities import Capabilities
 from afterdose.ehr.client import EhrClient, Sender
 from afterdose.ehr.credentials import Credentials, SharedSecret, SignedAssertion
 from afterdose.ehr.keyring import Keyring
 from afterdose.ehr.keys import Jwk, SigningKey, load_key
-from afterdose.ehr.token_endpoint import TokenEndpoint
+from afterdose.ehr.ladder import Ladder, decide, site_tells
+from afterdose.ehr.token_endpoint import NeedsOf, TokenEndpoint
 from afterdose.ehr.tokens import AccessTokens
 from afterdose.ehr.wire import Answer, Request
+from afterdose.fhir.rungs import Artifact
 from afterdose.logs import get_logger
 from afterdose.settings import (
     ClientSecret,
@@ -34,6 +38,8 @@ from afterdose.work.line import Line
 from afterdose.work.trail import noted
 
 Clock = Callable[[], datetime]
+LaddersOf = Callable[[str, Capabilities], Sequence[Ladder]]
+"""The ladders of a target's clinics, by the target's name and by what its EHR declares."""
 
 _log = get_logger()
 
@@ -93,11 +99,14 @@ def published_keys(settings: Settings, now: datetime) -> list[Jwk]:
     return list(keys.values())
 
 
-def connect(settings: Settings, clock: Clock) -> Connections:
-    """Clients for all servers of the settings; nothing is sent yet. Raises BadSettings that names the key."""
+def connect(settings: Settings, clock: Clock, ladders_of: LaddersOf | None = None) -> Connections:
+    """Clients for all servers of the settings; nothing is sent yet. Raises BadSettings that names the key.
+
+    ``ladders_of`` narrows what is asked for in tokens to what is written.
+    """
     _check_shared_clients(settings)
     targets = {
-        name: _connection(f"targets.{name}", target, settings, clock, _needs_of_target(name, settings))
+        name: _connection(f"targets.{name}", target, settings, clock, _needs_of_target(name, settings, ladders_of))
         for name, target in settings.targets.items()
     }
     sources: dict[str, Connection | None] = {}
@@ -112,10 +121,31 @@ def connect(settings: Settings, clock: Clock) -> Connections:
     return Connections(targets, sources)
 
 
-def _needs_of_target(name: str, settings: Settings) -> scopes.Needs:
+def ladders(settings: Settings, content: Content) -> LaddersOf:
+    """The ladders of a target's clinics, by what the EHR declares."""
+
+    def of(name: str, declared: Capabilities) -> list[Ladder]:
+        target = settings.targets[name]
+        pins = {Artifact(artifact): rung for artifact, rung in target.rungs.items()}
+        named = {source.clinic for source in settings.sources.values() if source.target == name}
+        clinics = [content.clinic(clinic) for clinic in sorted({target.clinic, *(one for one in named if one)})]
+        facts = content.ehr(target.ehr)
+        return [decide(declared, facts, pins, site_tells(clinic, target.sender)) for clinic in clinics]
+
+    return of
+
+
+def _needs_of_target(name: str, settings: Settings, ladders_of: LaddersOf | None) -> scopes.Needs | NeedsOf:
+    """What is asked of a target: to read, to write what its ladders say, and its Subscriptions where we make any."""
     read_here = (one for one in settings.sources.values() if one.target == name and _is_read_at_target(one, settings))
     subscribed = any(source.subscribe is not None for source in read_here)
-    return scopes.ALL_WE_CALL if subscribed else scopes.without_subscriptions()
+    possible = scopes.ALL_WE_CALL if subscribed else scopes.without_subscriptions()
+    if settings.targets[name].mode == "shadow":
+        subscriptions = possible.get(scopes.SUBSCRIPTION, frozenset())
+        return {**scopes.only_reads(possible), **({scopes.SUBSCRIPTION: subscriptions} if subscribed else {})}
+    if ladders_of is None:
+        return possible
+    return lambda declared: scopes.of_ladders(ladders_of(name, declared), possible) if declared else possible
 
 
 def _needs_of_source(source: SourceSettings) -> scopes.Needs:
@@ -142,7 +172,9 @@ def _server(source: SourceSettings, target: TargetSettings) -> TargetSettings:
     )
 
 
-def _connection(key: str, server: TargetSettings, settings: Settings, clock: Clock, needs: scopes.Needs) -> Connection:
+def _connection(
+    key: str, server: TargetSettings, settings: Settings, clock: Clock, needs: scopes.Needs | NeedsOf
+) -> Connection:
     auth = server.auth
     authentication: Authentication | None = None
     tokens = endpoint = None
@@ -175,7 +207,7 @@ def _endpoint(
     server: TargetSettings,
     settings: Settings,
     clock: Clock,
-    needs: scopes.Needs,
+    needs: scopes.Needs | NeedsOf,
 ) -> TokenEndpoint:
     credentials: Credentials
     if isinstance(auth, ClientSecret):

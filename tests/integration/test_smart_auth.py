@@ -465,6 +465,35 @@ def test_check_says_what_was_asked_for_and_what_was_granted(
     assert "FHIR 4.0.1" in done.output
 
 
+def test_only_the_chosen_rungs_are_asked_for_and_what_else_was_granted_is_told(
+    ehr: SandboxEHR, tokens: TokenServer, connection: Connect, folder: Path
+) -> None:
+    ehr.behaviour = replace(ehr.behaviour, absent=frozenset({"CarePlan"}), read_only=frozenset({"Task"}))
+    tokens.granted = "system/*.cruds openid"
+    connection()
+    done = CliRunner().invoke(main, ["check", "--config", str(folder / "afterdose.toml")])
+
+    asked = next(line for line in done.output.splitlines() if "asked for" in line).split()
+    assert "system/DocumentReference.crus" in asked
+    assert "system/Appointment.crus" in asked
+    assert not any(one.startswith(("system/CarePlan", "system/Task")) for one in asked)
+    assert "granted besides, and not needed: system/*.cruds" in done.output
+
+
+def test_in_shadow_mode_no_writing_is_asked_for(tokens: TokenServer, connection: Connect, folder: Path) -> None:
+    connection()
+    config = folder / "afterdose.toml"
+    config.write_text(config.read_text().replace("[targets.ehr.auth]", 'mode = "shadow"\n[targets.ehr.auth]'))
+    connections = connect(load_settings(config, {}), utc_now)
+    shadow = connections.targets["ehr"]
+    assert shadow.tokens is not None
+    asked = shadow.tokens.grant(5.0).asked
+    connections.close()
+
+    assert "system/Appointment.rs" in asked
+    assert not any("c" in one.rpartition(".")[2] for one in asked)
+
+
 def test_check_fails_where_the_ehr_does_not_let_us_in(tokens: TokenServer, connection: Connect, folder: Path) -> None:
     connection()
     tokens.client_id = "somebody-else"

@@ -11,7 +11,7 @@ import click
 
 from afterdose import logs
 from afterdose.bootstrap import utc_now
-from afterdose.connections import Connection, Connections, connect
+from afterdose.connections import Connection, Connections, connect, ladders
 from afterdose.content.content import Content, load_content
 from afterdose.core.errors import BadSettings, EhrError
 from afterdose.ehr.capabilities import Capabilities
@@ -78,7 +78,7 @@ def check(config: Path | None, only: str | None, as_json: bool) -> None:
         raise click.BadParameter(f"the settings have {', '.join(settings.targets)}", param_hint="--target")
     content = load_content(settings.site_overlay)
     logs.configure("error", settings.log.format)
-    connections = connect(settings, utc_now)
+    connections = connect(settings, utc_now, ladders(settings, content))
     try:
         chosen = [one for one in connections.all() if only is None or one is connections.targets[only]]
         servers = [_look(one, connections, settings, content) for one in chosen]
@@ -245,6 +245,8 @@ def _of_grant(grant: Grant) -> Iterator[str]:
     yield f"access token from {grant.token_url}, for {round(grant.token.lasts.total_seconds())} s"
     yield f"asked for {' '.join(grant.asked)}"
     yield f"not granted: {' '.join(grant.missing)}" if grant.missing else "granted as asked"
+    if grant.besides:
+        yield f"granted besides, and not needed: {' '.join(grant.besides)}"
     if grant.clock_error is not None and abs(grant.clock_error) > LARGEST_CLOCK_ERROR:
         direction = "ahead of" if grant.clock_error > 0 else "behind"
         yield f"our clock is {abs(round(grant.clock_error))} s {direction} the EHR's"

@@ -12,7 +12,7 @@ import click
 
 from afterdose import logs
 from afterdose.bootstrap import utc_now
-from afterdose.connections import connect
+from afterdose.connections import connect, ladders
 from afterdose.content.content import load_content
 from afterdose.core.errors import BadSettings
 from afterdose.settings import load_settings
@@ -82,7 +82,7 @@ def _opened(name: str, config: Path | None) -> Iterator[Subscriber]:
         raise click.BadParameter(f"the settings have {', '.join(settings.sources)}", param_hint="SOURCE")
     logs.configure("error", settings.log.format)
     content = load_content(settings.site_overlay)
-    connections = connect(settings, utc_now)
+    connections = connect(settings, utc_now, ladders(settings, content))
     store = open_store(settings.database, clock=utc_now)
     try:
         connection = connections.sources[name]

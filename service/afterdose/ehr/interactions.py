@@ -60,5 +60,9 @@ INTERACTIONS: Mapping[str, frozenset[Interaction]] = MappingProxyType(
         "Task": _KEEP,
     }
 )
+ASKED_OF_CARE: Mapping[str, frozenset[Interaction]] = MappingProxyType(
+    {"Appointment": _LOOK, "DocumentReference": _FIND, "ServiceRequest": _LOOK}
+)
+"""What is asked of types that plans may be written as, also where they are not: booked doses, crisis plans, orders."""
 OPERATIONS = MappingProxyType({"Subscription": frozenset({"events", "status"})})
 """The operations on one resource that are called, by type; they only read."""

@@ -6,10 +6,12 @@ the whole request (RFC 6749, section 5.2, ``invalid_scope``), so where it lists 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 
-from afterdose.ehr.interactions import INTERACTIONS, Interaction
+from afterdose.ehr.interactions import ASKED_OF_CARE, INTERACTIONS, Interaction
+from afterdose.ehr.ladder import Ladder
+from afterdose.fhir.rungs import STEPS
 
 Needs = Mapping[str, frozenset[Interaction]]
 """Resource type -> what we ask of it."""
@@ -40,6 +42,22 @@ class ScopeStyle(Enum):
 def only_reads(needs: Needs = ALL_WE_CALL) -> Needs:
     """What we ask of a server that doses are read from and nothing is written to."""
     return {type_: wanted & _READS for type_, wanted in needs.items() if wanted & _READS}
+
+
+def of_ladders(ladders: Collection[Ladder], needs: Needs = ALL_WE_CALL) -> Needs:
+    """What is left of ``needs`` where artifacts are written as these ladders say."""
+    written = {one.type for ladder in ladders for one in ladder.decisions.values() if one.type is not None}
+    updated = {type_ for type_ in written if any(ladder.can_update(type_) for ladder in ladders)}
+    ended = {type_ for type_ in written if any(ladder.end_of(type_) is not None for ladder in ladders)}
+    rungs = {type_ for steps in STEPS.values() for type_ in steps}
+    found = {type_: wanted for type_, wanted in needs.items() if type_ not in rungs}
+    for type_ in sorted(rungs & needs.keys()):
+        left_over = set() if type_ in updated else {Interaction.UPDATE}
+        left_over |= set() if type_ in ended else {Interaction.PATCH}
+        wanted = needs[type_] - left_over if type_ in written else needs[type_] & ASKED_OF_CARE.get(type_, frozenset())
+        if wanted:
+            found[type_] = wanted
+    return found
 
 
 def without_subscriptions(needs: Needs = ALL_WE_CALL) -> Needs:

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 
 from afterdose.core.errors import BadSettings, EhrError, EhrUnavailable
 from afterdose.ehr import answers, scopes, smart, wire
+from afterdose.ehr.capabilities import Capabilities, decode_capabilities
 from afterdose.ehr.credentials import Credentials
 from afterdose.ehr.outbound import Outbound
 from afterdose.ehr.scopes import Needs
@@ -20,6 +21,9 @@ from afterdose.ehr.smart import SmartConfiguration, Token
 from afterdose.ehr.target import Destination
 from afterdose.ehr.wire import Answer
 from afterdose.logs import get_logger
+
+NeedsOf = Callable[[Capabilities | None], Needs]
+"""What is needed of an EHR, by what it declares to everybody; None where it declares nothing so."""
 
 DISCOVERY_KEPT_FOR = 24 * 3600.0
 LARGEST_CLOCK_ERROR = 60.0
@@ -30,13 +34,16 @@ _log = get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A token, with what was asked for and from whom; ``clock_error`` is how far our clock is ahead, in seconds."""
+    """A token, with what was asked for and from whom; ``missing`` was not granted, ``besides`` was not asked for.
+
+    ``clock_error`` is how far our clock is ahead, in seconds."""
 
     token: Token
     token_url: str
     asked: tuple[str, ...]
     missing: tuple[str, ...]
     clock_error: float | None
+    besides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class TokenEndpoint:
         credentials: Credentials,
         *,
         clock: Callable[[], datetime],
-        needs: Needs = scopes.ALL_WE_CALL,
+        needs: Needs | NeedsOf = scopes.ALL_WE_CALL,
         token_url: str | None = None,
         asked: Sequence[str] | None = None,
     ) -> None:
@@ -115,7 +122,15 @@ class TokenEndpoint:
                 raise EhrUnavailable("the access token allows nothing of what we ask for", status=403, code="scope")
         else:
             self._alarmed.discard("scope")
-        return Grant(token=token, token_url=url, asked=office.asked, missing=missing, clock_error=clock_error)
+        besides = [one for one in scopes.left_out(token.scopes or (), office.asked) if scopes.granted([one])]
+        return Grant(
+            token=token,
+            token_url=url,
+            asked=office.asked,
+            missing=missing,
+            besides=tuple(besides) if scopes.granted(office.asked) else (),
+            clock_error=clock_error,
+        )
 
     def _find_office(self, until: float) -> _Office:
         if self._office is None or time.monotonic() >= self._office_kept_until:
@@ -123,8 +138,9 @@ class TokenEndpoint:
             configuration = self._configuration(until)
             asked = self._asked
             if asked is None:
+                needs = self._needs(self._declared(until)) if callable(self._needs) else self._needs
                 asked = scopes.scopes_to_ask(
-                    self._needs, capabilities=configuration.capabilities, supported=configuration.scopes
+                    needs, capabilities=configuration.capabilities, supported=configuration.scopes
                 )
             way = self._configured or Outbound(self._destination, base_url=configuration.token_url, connections=1)
             self._office = _Office(configuration, asked, way)
@@ -165,6 +181,15 @@ class TokenEndpoint:
             return smart.decode_security(answers.decipher_capabilities(answer, now=self._clock()))
         except EhrUnavailable:
             raise
+        except EhrError:
+            return None
+
+    def _declared(self, until: float) -> Capabilities | None:
+        """What the EHR says to everybody that it can do; None where it wants a token for that."""
+        asked = wire.capabilities(self._destination.base_url)
+        try:
+            answer = self._home.send(asked, within=until - time.monotonic())
+            return decode_capabilities(answers.decipher_capabilities(answer, now=self._clock()))
         except EhrError:
             return None
 

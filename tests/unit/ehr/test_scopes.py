@@ -4,11 +4,15 @@ from typing import Any
 
 import pytest
 
+from afterdose.content.content import load_content
+from afterdose.ehr.capabilities import Capabilities
 from afterdose.ehr.interactions import INTERACTIONS, Interaction
+from afterdose.ehr.ladder import decide
 from afterdose.ehr.scopes import (
     ALL_WE_CALL,
     grants_any,
     left_out,
+    of_ladders,
     only_reads,
     scopes_to_ask,
     without_subscriptions,
@@ -112,3 +116,67 @@ def test_a_grant_that_allows_nothing_of_what_was_asked_is_known() -> None:
 
 def test_of_scopes_that_are_not_smarts_nothing_is_concluded() -> None:
     assert grants_any(("https://ehr.example/.default",), ("user_impersonation",))
+
+
+SITE = frozenset({"location", "pool", "sender"})
+LOOK = frozenset({"read", "search-type"})
+DECLARED = {
+    "oracle-health": {
+        "CarePlan": LOOK,
+        "Appointment": LOOK | {"create", "patch"},
+        "DocumentReference": LOOK | {"create", "update"},
+        "Communication": LOOK | {"create"},
+        "ServiceRequest": LOOK,
+    },
+    "athenahealth": dict.fromkeys(("CarePlan", "Appointment", "DocumentReference", "ServiceRequest"), LOOK),
+    "generic": dict.fromkeys(INTERACTIONS, LOOK | {"create", "update"}),
+}
+WRITTEN = {
+    "oracle-health": {"Appointment.crus", "DocumentReference.crus", "Communication.cs", "ServiceRequest.rs"},
+    "athenahealth": {"Appointment.rs", "DocumentReference.s", "ServiceRequest.rs"},
+    "generic": {
+        *("Appointment.crus", "CarePlan.crus", "Goal.crus", "Task.crus", "ServiceRequest.crus"),
+        *("DocumentReference.s", "Provenance.cs"),
+    },
+}
+OF_CARE = frozenset(
+    {"Appointment", "CarePlan", "Communication", "DocumentReference", "Goal", "Provenance", "ServiceRequest", "Task"}
+)
+
+
+@pytest.mark.parametrize("vendor", DECLARED)
+def test_of_what_is_written_only_the_chosen_rungs_are_asked_for(vendor: str) -> None:
+    declared = Capabilities(
+        fhir_version="4.0.1",
+        transaction=False,
+        interactions=DECLARED[vendor],
+        conditional_create={},
+        update_create={},
+        versioning={},
+    )
+    ladder = decide(declared, load_content().ehr(vendor), {}, SITE)
+    needs = of_ladders([ladder])
+
+    asked = {scope.removeprefix("system/") for scope in ask(needs=needs)}
+    old = {scope.removeprefix("system/") for scope in ask((), needs=needs)}
+
+    assert {scope for scope in asked if scope.partition(".")[0] in OF_CARE} == WRITTEN[vendor]
+    assert {"MedicationAdministration.rs", "Patient.rs"} <= asked
+    assert ("Appointment.write" in old) == (vendor != "athenahealth")
+    assert ("CarePlan.write" in old) == (vendor == "generic")
+
+
+def test_of_several_ladders_everything_that_any_needs_is_asked_for() -> None:
+    declared = Capabilities(
+        fhir_version="4.0.1",
+        transaction=False,
+        interactions=DECLARED["oracle-health"],
+        conditional_create={},
+        update_create={},
+        versioning={},
+    )
+    facts = load_content().ehr("oracle-health")
+    ladders = [decide(declared, facts, {}, site) for site in (SITE, SITE - {"location"})]
+
+    assert "system/Appointment.crus" in ask(needs=of_ladders(ladders))
+    assert "system/Appointment.rs" in ask(needs=of_ladders(ladders[1:]))
