@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
@@ -22,6 +23,7 @@ from afterdose import logs
 from afterdose.bootstrap import Workshop, web_app
 from afterdose.cli.story import Step, Story, administration, crisis_plan, encounter, load_story, patient
 from afterdose.core.dose import DoseKey
+from afterdose.core.reasons import Reason
 from afterdose.fhir.encode import status_element
 from afterdose.fhir.times import format_local
 from afterdose.sandbox import SandboxEHR
@@ -173,7 +175,7 @@ def _play(step: Step, story: Story, ehr: SandboxEHR, workshop: Workshop, console
     _wait_until_idle(workshop, known + (step.what in _OF_DOSES), step.at)
     when = format_local(step.at, story.zone)
     console.print(f"[cyan]{when}[/cyan]  [bold]{story.name(step.who)}[/bold]: {step.words}")
-    for line in _changes(before, ehr):
+    for line in _changes(before, ehr, story.zone):
         console.print(f"    {line}")
     outcome = workshop.store.outcomes.find(_SOURCE, step.dose)
     if outcome is not None and step.what in _OF_DOSES:
@@ -212,33 +214,29 @@ def _written(ehr: SandboxEHR) -> list[dict[str, Any]]:
     return [resource for type_ in _SHOWN for resource in ehr.all(type_)]
 
 
-def _changes(before: Mapping[tuple[str, str], dict[str, Any]], ehr: SandboxEHR) -> Iterator[str]:
+def _changes(before: Mapping[tuple[str, str], dict[str, Any]], ehr: SandboxEHR, zone: ZoneInfo) -> Iterator[str]:
     for resource in _written(ehr):
         type_, status = resource["resourceType"], _status(resource)
         old = before.get((type_, resource["id"]))
         if old is None:
-            yield f"EHR: new {type_} ({status}): {_gist(resource)}"
+            yield f"EHR: new {type_} ({status}): {_gist(resource, zone)}"
         elif old["meta"]["versionId"] != resource["meta"]["versionId"]:
             change = status if _status(old) == status else f"{_status(old)} -> {status}"
-            yield f"EHR: {type_} changed ({change}): {_gist(resource)}"
+            yield f"EHR: {type_} changed ({change}): {_gist(resource, zone)}"
 
 
 def _status(resource: Mapping[str, Any]) -> str:
     return str(resource[status_element(resource["resourceType"])])
 
 
-def _gist(resource: Mapping[str, Any]) -> str:
+def _gist(resource: Mapping[str, Any], zone: ZoneInfo) -> str:
     """What a resource is about, and by when."""
     described = resource.get("description")
     about = described.get("text") if isinstance(described, dict) else described
     code = resource.get("code", {}).get("text")
     gist = str(resource.get("comment") or resource.get("title") or about or code)
     until = resource.get("restriction", {}).get("period", {}).get("end")
-    return (
-        f"{gist}, due {until}"
-        if until and resource.get("owner", {}).get("reference", "").startswith("Patient/")
-        else gist
-    )
+    return f"{gist}, due {format_local(datetime.fromisoformat(until), zone)}" if until else gist
 
 
 def _summary(story: Story, ehr: SandboxEHR, workshop: Workshop) -> dict[str, Any]:
@@ -253,6 +251,7 @@ def _summary(story: Story, ehr: SandboxEHR, workshop: Workshop) -> dict[str, Any
                 "administration": f"MedicationAdministration/{key.id}",
                 "heard_at": fact.received_at.isoformat() if fact else None,
                 "outcome": str(outcome.outcome) if outcome else None,
+                "unmet": _unmet(outcome.details, workshop) if outcome else None,
                 "reasons": [str(reason) for reason in outcome.reasons] if outcome else [],
                 "details": dict(outcome.details) if outcome else {},
             }
@@ -264,6 +263,12 @@ def _summary(story: Story, ehr: SandboxEHR, workshop: Workshop) -> dict[str, Any
         if counts[who] != wanted
     ]
     return {"doses": doses, "resources": counts, "missing": missing, "ehr": ehr.base_url}
+
+
+def _unmet(details: Mapping[str, Any], workshop: Workshop) -> str | None:
+    """Why a window is not met, in words."""
+    reason = (details.get("session") or {}).get("reason")
+    return workshop.content.reason_text(Reason(reason)) if reason else None
 
 
 def _counts(ehr: SandboxEHR, who: str) -> dict[str, dict[str, int]]:
@@ -293,7 +298,7 @@ def _tell(summary: Mapping[str, Any], story: Story, console: Console) -> None:
             dose["patient"],
             _local(details.get("anchor"), story),
             f"{_local(window['opens'], story)} -\n{_local(window['closes'], story)}" if window else "-",
-            _local(session.get("start"), story) if session.get("start") else session.get("reason") or "-",
+            _local(session.get("start"), story) if session.get("start") else dose["unmet"] or "-",
             dose["outcome"] or "-",
         )
     console.print()
