@@ -25,7 +25,7 @@ GOOGLE = (
     "https://healthcare.googleapis.com/v1/projects/hospital/locations/us-central1/datasets/clinic/fhirStores/live/fhir"
 )
 AZURE = "https://ws-store.fhir.azurehealthcareapis.com"
-SECRETS = {name: f"{name}-" + "x" * 40 for name in ("azure", "aidbox", "blind", "polled")}
+SECRETS = {name: f"{name}-" + "x" * 40 for name in ("azure", "aidbox", "blind")}
 PUSHER = rsa.generate_private_key(65537, 2048)
 SOURCE = """
 [sources.{name}]
@@ -34,7 +34,6 @@ base_url = "{base_url}"
 {more}
 """
 SECRET = '[[sources.{name}.secrets]]\nvalue = "{secret}"\n'
-POLL = '[sources.polled.poll]\nstrategy = "last-updated"\ntypes = ["MedicationRequest"]\n'
 BEARER = """[sources.google.bearer]
 issuer = "https://accounts.google.com"
 audience = "https://afterdose.example.org/fhir"
@@ -60,8 +59,6 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningWeb]:
         SOURCE.format(name="google", base_url=GOOGLE, more="") + BEARER.format(folder=folder),
         SOURCE.format(name="blind", base_url=AZURE, more="readable = false"),
         SECRET.format(name="blind", secret=SECRETS["blind"]),
-        SOURCE.format(name="polled", base_url=AZURE, more=""),
-        SECRET.format(name="polled", secret=SECRETS["polled"]) + POLL,
     ]
     with start_web(folder, more="".join(sources)) as running:
         yield running
@@ -233,16 +230,19 @@ def test_a_dose_that_cannot_be_read_has_to_be_carried(web: RunningWeb) -> None:
     assert quarantined(web, "blind")
 
 
-def test_what_is_only_named_and_no_dose_has_the_source_polled(web: RunningWeb) -> None:
-    def request(body: Any) -> Any:
+def test_an_order_that_is_only_named_is_to_be_read_where_that_can_be(web: RunningWeb) -> None:
+    def order(body: Any) -> Any:
         return json.loads(json.dumps(body).replace(DOSE, "MedicationRequest"))
 
-    polled = deliver(web, "polled", "azure/event-grid-updated", request)
-    other = deliver(web, "azure", "azure/event-grid-updated", request)
+    readable = deliver(web, "azure", "azure/event-grid-updated", order)
+    blind = deliver(web, "blind", "azure/event-grid-updated", order)
 
-    assert polled == (200, b"", [])
-    assert other[0] == 200
-    assert json.loads(other[1])["issue"][0]["severity"] == "warning"
+    assert readable[:2] == (200, b"")
+    with database(web) as connection:
+        asked = "SELECT resource_type, resource_id FROM unread WHERE source = 'azure'"
+        assert ("MedicationRequest", "dose-1") in connection.execute(asked).fetchall()
+    assert blind[0] == 200
+    assert json.loads(blind[1])["issue"][0]["severity"] == "warning"
 
 
 def test_a_resource_in_aidboxs_own_format_is_kept_apart_and_read_at_the_source(web: RunningWeb) -> None:
@@ -376,6 +376,6 @@ def test_a_dose_that_event_grid_only_names_is_read_and_planned(tmp_path: Path) -
             assert connection.getresponse().status == 200
             connection.close()
 
-            plans = eventually(lambda: ehr.plans())
+            plans = eventually(lambda: ehr.plans(), 60)
 
     assert len(plans) == 1

@@ -90,12 +90,12 @@ def test_the_same_id_of_two_sources_is_two_doses_and_a_local_code_means_somethin
     send(service, "PUT", LAB, theirs)
     send(service, "PUT", service.token, mine | {"id": "unmapped", "medicationCodeableConcept": local})
 
-    assert eventually(lambda: plans(MINE))
-    assert eventually(lambda: plans(THEIRS))
-    told = eventually(lambda: service.explain("MedicationAdministration/unmapped"))
+    assert eventually(lambda: plans(MINE), 60)
+    assert eventually(lambda: plans(THEIRS), 60)
+    told = eventually(lambda: service.explain("MedicationAdministration/unmapped"), 60)
     assert told["outcome"] == "unrelated"
 
     send(service, "DELETE", LAB, theirs)
-    assert eventually(lambda: plans(THEIRS, "entered-in-error", "revoked"))
+    assert eventually(lambda: plans(THEIRS, "entered-in-error", "revoked"), 60)
     assert [plan["status"] for plan in plans(MINE)] == ["draft"]
     assert len(plans(THEIRS)) == 1
