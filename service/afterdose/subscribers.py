@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from afterdose.content.content import Content
@@ -18,7 +19,7 @@ from afterdose.core.errors import BadSettings
 from afterdose.ehr.client import EhrClient
 from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.fhir.subscription import SubscriptionFacts
-from afterdose.settings import Settings, SourceSettings
+from afterdose.settings import ClientSecret, Settings, Smart, SourceSettings, is_loopback
 from afterdose.store.store import Store
 from afterdose.work.follow import Followed, Follower
 from afterdose.work.hearing import Hearing
@@ -61,12 +62,21 @@ def subscriber(
     return Subscriber(**_wish(source, settings, content, client), store=store, clock=clock)
 
 
+def _has_scopes(source: SourceSettings, settings: Settings) -> bool:
+    """Whether the server of a source is shown tokens; without [subscribe] these do not cover Subscriptions."""
+    auth = source.auth or settings.targets[source.target].auth
+    return isinstance(auth, Smart | ClientSecret)
+
+
 def _wish(source: SourceSettings, settings: Settings, content: Content, client: EhrClient) -> dict[str, Any]:
     asked = source.subscribe
     if asked is None:
         raise BadSettings(f"sources.{source.name}.subscribe: expected this table; it says what is to be sent to us")
     if settings.web.base_url is None:
         raise BadSettings("web.base_url: expected the URL at which the EHR reaches this server")
+    parts, target = urlsplit(settings.web.base_url), settings.targets[source.target]
+    if parts.scheme == "http" and not (is_loopback(parts.hostname or "") or source.plain_http or target.plain_http):
+        raise BadSettings("web.base_url: expected https://, because the EHR sends doses and a secret there")
     facts = content.ehr(source.ehr).subscriptions
     return {
         "source": source.name,
@@ -107,6 +117,7 @@ def follower(
         polled=polled,
         polls=poll is not None,
         searchable=content.ehr(source.ehr).last_updated,
+        may_ask=asked is not None or not _has_scopes(source, settings),
         store=store,
         clock=clock,
     )

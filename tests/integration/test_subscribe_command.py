@@ -193,6 +193,8 @@ def test_what_is_missing_in_the_settings_is_named(site: Site) -> None:
     assert "sources.ehr.secrets[0]" in site.run(fails=True).output
     site.config.write_text(text.replace('base_url = "https://afterdose.hospital.example"', ""))
     assert "web.base_url" in site.run(fails=True).output
+    site.config.write_text(text.replace("https://afterdose.hospital", "http://afterdose.hospital"))
+    assert "web.base_url: expected https://" in site.run(fails=True).output
     site.config.write_text(text.partition("[sources.ehr.subscribe]")[0])
     assert "sources.ehr.subscribe" in site.run(fails=True).output
 

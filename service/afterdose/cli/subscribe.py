@@ -3,7 +3,7 @@
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def subscribe(
             if dry_run:
                 click.echo(_line(planned, f"{planned.step}{f' ({planned.status})' if planned.status else ''}"))
                 if planned.step in ("create", "update"):
-                    click.echo(json.dumps(_without_secrets(planned.resource), indent=2, ensure_ascii=False))
+                    click.echo(json.dumps(_shown(planned.resource, one.secrets().all), indent=2, ensure_ascii=False))
             else:
                 planned_id = one.do(planned)
                 click.echo(_line(planned, _DONE[planned.step], planned_id))
@@ -100,16 +100,14 @@ def _line(planned: Planned, said: str, id_: str | None = None) -> str:
     return f"{what:<26}  {f'Subscription/{known}' if known else '(new)':<40}  {said}"
 
 
-def _without_secrets(value: Any, name: str = "") -> Any:
-    """The resource as it may be shown: whatever may hold a secret is left out."""
+def _shown(value: Any, hidden: Collection[str]) -> Any:
+    """The resource as it may be shown: without the secrets, wherever they stand in it."""
     if isinstance(value, dict):
-        held = name == "parameter" or str(value.get("url", "")).endswith("secret")
-        hidden = {key: _HIDDEN for key in value if held and key.startswith("value")}
-        return {key: _without_secrets(one, key) for key, one in value.items()} | hidden
+        return {key: _shown(one, hidden) for key, one in value.items()}
     if isinstance(value, list):
-        return [_without_secrets(one, name) for one in value]
-    if name == "header" and isinstance(value, str):
-        return f"{value.partition(':')[0]}: {_HIDDEN}"
+        return [_shown(one, hidden) for one in value]
+    for secret in hidden if isinstance(value, str) else ():
+        value = value.replace(secret, _HIDDEN)
     return value
 
 

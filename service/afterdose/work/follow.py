@@ -117,7 +117,7 @@ class Follower:
         if subscriber is not None:
             self._look_at_ours(subscriber, rows)
         for row in rows:
-            if row.mark is None:
+            if row.mark is None and self._recovery.may_ask:
                 self._look_at_anothers(row)
 
     def _look_at_ours(self, subscriber: Subscriber, rows: list[SubscriptionRow]) -> None:
@@ -140,7 +140,9 @@ class Follower:
 
     def _judge(self, id_: str, resource: Resource | None) -> None:
         now, source = self._clock(), self._followed.source
-        before = next(row for row in self._store.subscriptions.of(source) if row.id == id_)
+        before = next((row for row in self._store.subscriptions.of(source) if row.id == id_), None)
+        if before is None:
+            return
         said = standing(resource) if resource is not None else Standing(None, None, None)
         heartbeat = round(said.heartbeat.total_seconds()) if said.heartbeat is not None else None
         trouble = _trouble(resource is not None, said, before, now)
@@ -214,7 +216,8 @@ class Follower:
         return self._recovery.poll(row, min(at for at in (row.gap_at, row.heard_at, lost_at) if at is not None))
 
     def _again(self, row: SubscriptionRow) -> SubscriptionRow:
-        return next(one for one in self._store.subscriptions.of(row.source) if one.id == row.id)
+        """The row as it stands now; as it stood, where somebody has removed the Subscription meanwhile."""
+        return next((one for one in self._store.subscriptions.of(row.source) if one.id == row.id), row)
 
     def _set(self, row: SubscriptionRow, troubles: Mapping[str, datetime], fresh: str | None) -> SubscriptionRow:
         """Let ``troubles`` be what is wrong, and ``fresh`` too; say what began and what is over."""

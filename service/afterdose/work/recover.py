@@ -32,16 +32,23 @@ _log = get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """One source. ``polls``: it is polled anyway; ``searchable``: it can be asked for what changed."""
+    """One source. ``polls``: it is polled anyway; ``searchable``: it can be asked for what changed.
+
+    ``may_ask``: our credentials let us ask about Subscriptions. Some servers answer what they do not allow with 401,
+    which would look as if they refused us altogether.
+    """
 
     polled: Polled
     polls: bool
     searchable: bool
+    may_ask: bool
     store: Store
     clock: Callable[[], datetime]
 
     def recount(self, row: SubscriptionRow) -> None:
         """Ask how many events there have been. Raises StoreError; an EHR that does not say it is not asked further."""
+        if not self.may_ask:
+            return
         try:
             bundle = self.polled.client.operation(TYPE, row.id, "status")
         except EhrError:
@@ -55,7 +62,7 @@ class Recovery:
     def ask(self, row: SubscriptionRow) -> bool:
         """Ask for the events that are missing or were not named; whether none is left. Raises StoreError."""
         asked = _wanted(row)
-        if asked is None or asked[1] - asked[0] >= _MOST_EVENTS:
+        if asked is None or not self.may_ask or asked[1] - asked[0] >= _MOST_EVENTS:
             return asked is None
         first, last = asked
         limits = {"eventsSinceNumber": str(first), "eventsUntilNumber": str(last), "content": "id-only"}

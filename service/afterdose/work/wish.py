@@ -34,6 +34,11 @@ class Secrets:
     headers: tuple[tuple[str, str], ...] = ()
     key: str | None = None
 
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Everything that must not be shown."""
+        return (*(value for _, value in self.headers), *([self.key] if self.key is not None else []))
+
     def __repr__(self) -> str:
         return "Secrets(...)"
 
