@@ -51,6 +51,7 @@ _TEXT_NAMES = "address caption dd dt h1 h2 h3 h4 h5 h6 p pre span"
 _TEXTS = frozenset(_TEXT_NAMES.split())
 _NOT_IN_ITSELF_NAMES = "a abbr acronym b bdo big cite code dfn em i kbd q samp small strong sub sup tt var"
 _NOT_IN_ITSELF = frozenset(_NOT_IN_ITSELF_NAMES.split())
+_RUNNING_TEXT = _TEXTS | _NOT_IN_ITSELF
 
 _NAME = r"[A-Za-z][A-Za-z0-9:]*+"
 _ATTRIBUTE = rf"\s++({_NAME})\s*+=\s*+(\"[^<\"]*+\"|'[^<']*+')"
@@ -142,6 +143,8 @@ def _no_namespace() -> Fault:
 
 def links_within(div: str) -> frozenset[str]:
     """The names that links of a narrative look for in it, or among the contained resources, and it does not hold."""
+    if '"#' not in div and "'#" not in div:
+        return frozenset()
     return frozenset(_HERE.findall(div)) - frozenset(_NAMED.findall(div))
 
 
@@ -149,12 +152,13 @@ def _place_fault(name: str, around: Sequence[str]) -> Fault | None:
     """Whether an element may stand in the elements around it, the outermost first."""
     if not around:
         return None
-    parent, here = around[-1], set(around)
+    parent = around[-1]
     held = name in _HOLDS[parent] if parent in _HOLDS else name not in _HELD
-    text = bool(here & (_TEXTS | _NOT_IN_ITSELF))
-    if not held or parent in _VOID or (name in _BLOCKS and text) or (name in _NOT_IN_ITSELF and name in here):
+    if not held or parent in _VOID or (name in _NOT_IN_ITSELF and name in around):
         return _MISPLACED
-    return _MISPLACED if name in _NOT_IN_A_PARAGRAPH and "p" in here else None
+    if (name in _NOT_IN_A_PARAGRAPH and "p" in around) or (name in _BLOCKS and not _RUNNING_TEXT.isdisjoint(around)):
+        return _MISPLACED
+    return None
 
 
 def _entities_known(text: str) -> bool:
