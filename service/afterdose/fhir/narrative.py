@@ -33,6 +33,10 @@ from afterdose.fhir.words import PHASES, Passage, PlanWords
 
 _TO_THE_CLOSE = frozenset({SessionClass.IN_WINDOW, SessionClass.EDGE, SessionClass.EARLY_EDGE})
 """Where a session may start as long as the window is open, though it end later."""
+_TO_BOOK = "to book"
+_HEAD = (
+    "<thead><tr><th>Dose</th><th>Ended</th><th>Window for the session</th><th>Session</th><th>State</th></tr></thead>"
+)
 _OF_STAFF = frozenset({Reason.TAKEN_OVER, Reason.CANCELLED_BY_PERSON, Reason.VISIT_MISSED})
 """What people have decided, or what has come of what they booked."""
 
@@ -184,7 +188,7 @@ def _state(verdict: DoseVerdict) -> str:
     if verdict.session is not None and Reason.TAKEN_OVER in verdict.session.reasons:
         return "with staff"
     if verdict.outcome is Outcome.PLANNED:
-        return "to book"
+        return _TO_BOOK
     return str(verdict.outcome).replace("-", " ")
 
 
@@ -209,7 +213,8 @@ def plan_narrative(plan: DesiredPlan, words: Wording) -> str:
     """The whole ``text.div`` of a course plan: what is next on top, then the dose table, what to do, and why."""
     zone = words.clinic.zone
     protocol = words.protocols[plan.family]
-    rows = "".join(_row(number, verdict, words) for number, verdict in enumerate(plan.verdicts, start=1))
+    latest = max((verdict.start for verdict in plan.verdicts if verdict.start is not None), default=None)
+    rows = "".join(_row(number, verdict, latest, words) for number, verdict in enumerate(plan.verdicts, start=1))
     warnings = [warning_line(one, words) for one in plan.warnings]
     parts = [
         f"<p><b>{escape(_next_step(plan, words))}</b></p>",
@@ -217,8 +222,7 @@ def plan_narrative(plan: DesiredPlan, words: Wording) -> str:
         f"<p>Course from {escape(format_local(plan.period_start, zone))}, {escape(str(plan.phase))} phase"
         + (f", {escape(str(plan.family))}" if words.name_drug else "")
         + f". Clinic: {escape(words.clinic.title)} ({escape(zone.key)}).</p>",
-        "<table><thead><tr><th>Dose</th><th>Ended</th><th>Window for the session</th><th>Session</th><th>State</th>"
-        f"</tr></thead><tbody>{rows}</tbody></table>",
+        f"<table>{_HEAD}<tbody>{rows}</tbody></table>" if rows else f"<p>{escape(_first_dose(plan, zone))}</p>",
         *(_to_do(plan, words) if plan.status in (PlanStatus.DRAFT, PlanStatus.ACTIVE) else ()),
         f"<p>Why: {escape(protocol.title if words.name_drug else 'integration protocol')}, version "
         f"{escape(protocol.version)}. The window is counted in real hours from the end of each dose. "
@@ -264,13 +268,23 @@ def _list(lines: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
 
-def _row(number: int, verdict: DoseVerdict, words: Wording) -> str:
-    zone = words.clinic.zone
+def _first_dose(plan: DesiredPlan, zone: ZoneInfo) -> str:
+    when = f" The first one is planned for {format_local(plan.first_dose, zone)}." if plan.first_dose else ""
+    return f"No dose was given yet.{when}"
+
+
+def _row(number: int, verdict: DoseVerdict, latest: datetime | None, words: Wording) -> str:
+    """One dose. ``latest``: when the latest dose began; what had to be over before it is told as past."""
+    zone, session = words.clinic.zone, verdict.session
+    line, state = session_line(verdict, words), _state(verdict)
+    ended = session.period_end if session is not None else None
+    if state == _TO_BOOK and session is not None and session.start and ended and latest and ended <= latest:
+        line, state = f"Was proposed for {format_local(session.start, zone)}{_label(session)}.", "past"
     cells = (
         str(number),
         format_local(verdict.anchor, zone) if verdict.anchor else "-",
         window_line(verdict.window, zone) if verdict.window else "-",
-        session_line(verdict, words),
-        _state(verdict),
+        line,
+        state,
     )
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"

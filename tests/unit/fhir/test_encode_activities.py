@@ -300,6 +300,13 @@ def test_what_staff_did_with_a_visit_is_told_and_nobody_is_asked_to_book_it(
     assert "Book a session" not in text
 
 
+def test_what_had_to_be_over_before_a_later_dose_is_told_as_past() -> None:
+    text = narrative(a_snapshot(DOSE, a_dose("2026-01-07 10:00", id="wed")))
+    assert "<td>Was proposed for Tue 6 Jan 2026 11:00 EST.</td><td>past</td>" in text
+    assert "<td>to book</td>" in text
+    assert text.count("Book a session") == 2  # on top, and in the row of the latest dose
+
+
 def test_what_the_next_dose_limits_is_the_end_of_the_session() -> None:
     text = narrative(a_snapshot(DOSE, planned=(a_planned_dose("2026-01-07 10:00"),)))
     assert (
