@@ -107,7 +107,7 @@ def judge_token(token: str, wanted: BearerSettings, keys: SenderKeys, now: datet
     """Whether a token is one of the issuer's for us, now. Raises EhrUnavailable where the keys cannot be had."""
     header, claimed = _unverified(token)
     algorithm, kid = header.get("alg"), header.get("kid")
-    if algorithm not in wanted.algorithms or claimed.get("iss") != wanted.issuer:
+    if not isinstance(algorithm, str) or algorithm not in wanted.algorithms or claimed.get("iss") != wanted.issuer:
         return None
     typ = header.get("typ", "JWT")
     if not isinstance(typ, str) or typ.lower().removeprefix("application/") not in _TYPES or "crit" in header:

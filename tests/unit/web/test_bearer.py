@@ -12,10 +12,14 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from werkzeug.test import TestResponse
 
-from afterdose.settings import SigningKey, load_settings
+from afterdose.ehr.sender_keys import PinnedKey
+from afterdose.settings import BearerSettings, SigningKey, load_settings
+from afterdose.web.proofs import Accepted, judge_signature, judge_token, signatures_shown
 from web_server import Web, open_web, write_settings
 
 NOW = datetime(2026, 1, 6, 12, 0, tzinfo=UTC)
@@ -193,6 +197,9 @@ WRONG = {
     "with extensions that must be understood": lambda: _by_hand({"alg": "RS256", "crit": ["b64"], "b64": False}, b"x"),
     "of another type": lambda: token(header={"typ": "dpop+jwt"}),
     "with a byte less": lambda: token()[:-2],
+    "by algorithms": lambda: _by_hand({"alg": ["RS256"], "kid": "rsa"}, b"x"),
+    "by an algorithm that is an object": lambda: _by_hand({"alg": {"RS256": 1}, "kid": "rsa"}, b"x"),
+    "of a type that is no text": lambda: _by_hand({"alg": "RS256", "kid": "rsa", "typ": ["JWT"]}, b"x"),
     "of two parts": lambda: ".".join(token().split(".")[:2]),
     "of no JSON": lambda: "a.b.c",
     "of other letters": lambda: "é.é.é",
@@ -274,3 +281,68 @@ def test_a_token_for_one_use_serves_one_request_and_its_repetition(opened: OpenW
     assert send(web, once, "d2").status_code == 409
     assert send(web, token(jti="2"), "d2").status_code == 200
     assert web.store.facts.count() == 2
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.sampled_from(["RS256", ISSUER, "rsa"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+HEADERS = st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64", "jku", "jwk"]), JSON_VALUES)
+CLAIMS = st.dictionaries(
+    st.sampled_from(["iss", "aud", "exp", "nbf", "iat", "jti", "sub", "scope", "roles"]), JSON_VALUES
+)
+WANTED = BearerSettings(
+    issuer=ISSUER,
+    audience=AUDIENCE,
+    algorithms=frozenset({"RS256"}),
+    claims={"scope": frozenset({"a"}), "roles": frozenset({"b"})},
+    single_use=True,
+    jwks_file=None,
+    jwks_url=None,
+    ca_bundle=None,
+    proxy=None,
+)
+
+
+class OneKey:
+    """A set of one key, under every id."""
+
+    def candidates(self, kid: str | None) -> list[PinnedKey]:
+        return [PinnedKey(kid, frozenset({"RS256"}), PRIVATE["rsa"].public_key())]
+
+
+@given(HEADERS, JSON_VALUES | CLAIMS, st.binary(max_size=40))
+def test_whatever_stands_in_a_token_that_nobody_signed_it_proves_nothing(
+    header: dict[str, Any], payload: Any, signature: bytes
+) -> None:
+    parts = [json.dumps({"alg": "RS256"} | header).encode(), json.dumps(payload).encode(), signature]
+    shown = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+    assert judge_token(shown, WANTED, OneKey(), NOW) is None
+
+
+@given(CLAIMS)
+def test_whatever_the_issuer_signs_is_judged_without_breaking(more: dict[str, Any]) -> None:
+    shown = jwt.api_jws.encode(json.dumps({"iss": ISSUER} | more).encode(), PRIVATE["rsa"], "RS256")
+
+    judged = judge_token(shown, WANTED, OneKey(), NOW)
+
+    assert not isinstance(judged, Accepted)
+
+
+@given(st.text(max_size=30))
+def test_whatever_stands_in_the_header_of_a_token_or_signature_it_proves_nothing(text: str) -> None:
+    standard = SigningKey("s", "standard-webhooks", b"k" * 32, "t", "i")
+    v0 = SigningKey("s", "v0=", b"k" * 32, "t")
+    for key in (standard, v0, SigningKey("s", "hex", b"k" * 32)):
+        for name in ("s", "t", "i"):
+            values = {"s": f"v1,{base64.b64encode(b'x' * 32).decode()}", "t": "1", "i": "m"} | {name: text}
+            shown = signatures_shown(key, values.get)
+            assert judge_signature(key, shown, values.get, b"{}", NOW) is None if shown else True
+    assert judge_token(text, WANTED, OneKey(), NOW) is None
