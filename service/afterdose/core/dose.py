@@ -144,7 +144,8 @@ class Context:
     can warn, and is no indication. ``medication``: the Medication that an external reference names.
     ``marks``: tags, categories and types of what hangs together with the dose (the request, the encounter, the
     episode); words among codings stand under the empty system, in lower case. ``procedures``: procedures of the
-    patient. ``consent``: what the patient's consents say of follow-up care, None where there is none.
+    patient. ``anaesthetics``: drugs of anaesthesia that were found to have been given at about the same time.
+    ``consent``: what the patient's consents say of follow-up care, None where there is none.
     """
 
     request_reasons: tuple[Coding, ...] = ()
@@ -159,6 +160,7 @@ class Context:
     medication: Mapping[str, object] | None = None
     marks: tuple[Coding, ...] = ()
     procedures: tuple[Happening, ...] = ()
+    anaesthetics: tuple[Happening, ...] = ()
     consent: bool | None = None
 
 

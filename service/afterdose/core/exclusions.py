@@ -11,7 +11,7 @@ from decimal import Decimal
 from afterdose.core.amounts import Amount, amount, can_be, duration, weight
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
-from afterdose.core.dose import Coding, Dose, Happening, ProductKind, Route
+from afterdose.core.dose import Coding, Context, Dose, Happening, ProductKind, Route
 from afterdose.core.protocol import Rules
 from afterdose.core.reasons import Reason
 from afterdose.core.session import begins, ends
@@ -51,7 +51,7 @@ def exclusions(
         (Reason.CONTINUOUS_INFUSION, _is_continuous(session, rules)),
         (
             Reason.ANAESTHESIA_DRUG_BESIDE,
-            any(_is_near(dose, _span(other), limits.anaesthesia_within) for other in beside if was_given_for_it(other)),
+            any(_is_near(dose, span, limits.anaesthesia_within) for span in _anaesthetics(beside, context)),
         ),
         (
             Reason.ANAESTHESIA_OR_ECT,
@@ -68,6 +68,11 @@ def exclusions(
 def was_given_for_it(other: Dose) -> bool:
     """Whether it is a drug of anaesthesia that was given, or is being given."""
     return other.drug.anaesthetic and not other.removed and other.status in ("completed", "in-progress", "stopped")
+
+
+def _anaesthetics(beside: Iterable[Dose], context: Context) -> list[tuple[datetime, datetime] | None]:
+    """When drugs of anaesthesia were given, as far as we were sent them or found them."""
+    return [_span(other) for other in beside if was_given_for_it(other)] + [_of(one) for one in context.anaesthetics]
 
 
 def reasons_of(dose: Dose) -> tuple[Coding, ...]:

@@ -1,9 +1,12 @@
 """What has to be known to judge a dose, so that nothing is asked for that would change nothing."""
 
+from datetime import datetime
+
 from afterdose.core.amounts import amount
 from afterdose.core.dose import Dose, Drug, Route
 from afterdose.core.eligibility import is_nasal_esketamine
 from afterdose.core.protocol import Rules
+from afterdose.core.session import begins, ends, time_problems
 
 _NOTHING_GIVEN = frozenset({"entered-in-error", "not-done"})
 
@@ -29,3 +32,11 @@ def needs_weight(dose: Dose, rules: Rules) -> bool:
     if dose.route is Route.INTRAMUSCULAR:
         bounds.append(limits.intramuscular_mg_per_kg)
     return any(bound is not None for bound in bounds)
+
+
+def anaesthesia_span(dose: Dose, rules: Rules) -> tuple[datetime, datetime] | None:
+    """When a drug of anaesthesia would exclude the dose; None where none could, or where its time is not sure."""
+    within, start, end = rules.exclusions.anaesthesia_within, begins(dose), ends(dose)
+    if within is None or start is None or time_problems(dose, rules) or is_nasal_esketamine(dose):
+        return None
+    return start - within, max(start, end[0] if end is not None else start) + within

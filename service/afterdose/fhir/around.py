@@ -35,7 +35,8 @@ def concept_codings(concept: JsonObject) -> Iterator[Coding]:
 
 
 def happenings(procedures: Iterable[JsonObject], zone: ZoneInfo | None) -> Iterator[Happening]:
-    """Procedures that took place, in the spellings of R4 (``performed[x]``) and R5 (``occurrence[x]``)."""
+    """Procedures, and administrations, that took place: in the spellings of R4 (``performed[x]``, ``effective[x]``) and
+    R5 (``occurrence[x]``)."""
     for procedure in procedures:
         if text(procedure, "status") in _HAPPENED:
             timed = {name.replace("performed", "effective"): value for name, value in procedure.items()}

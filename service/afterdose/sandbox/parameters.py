@@ -96,6 +96,13 @@ _BY_TYPE: dict[str, dict[str, Parameter]] = {
         "type": _of("token", "type"),
         "location": _of("reference", "location.location"),
     },
+    "EpisodeOfCare": {
+        **_IDENTIFIED,
+        **_STATUS,
+        **_PATIENT,
+        "type": _of("token", "type"),
+        "date": _of("date", "period"),
+    },
     "Flag": {**_CLINICAL, "date": _of("date", "period")},
     "Goal": {
         **_IDENTIFIED,

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from afterdose.core.errors import EhrGone, EhrRefused, EhrUnavailable
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.interactions import Interaction
+from afterdose.ehr.wire import Parameters
 from afterdose.fhir import strict_json
 from afterdose.fhir.administration import envelope
 from afterdose.fhir.elements import member, members, reference
@@ -112,16 +113,18 @@ class Related:
         found = (self.find(ref, *types, since=since) for ref in named[:MOST_REFERENCES])
         return [resource for resource in found if resource is not None]
 
-    def about(self, type_: str, parameters: Mapping[str, str], *, since: datetime) -> list[Resource]:
+    def about(
+        self, type_: str, parameters: Parameters, *, since: datetime, only: Callable[[Resource], bool] = bool
+    ) -> list[Resource]:
         """What a search of the source answers about the patient. Resources about others are left out: there are
-        servers that ignore parameters which they do not know."""
+        servers that ignore parameters which they do not know. ``only`` those that count are kept."""
         return [
             one
             for patient in self._patients[:MOST_REFERENCES]
-            for one in _found(self._searched(type_, patient, parameters, since)) or []
+            for one in _found(self._searched(type_, patient, parameters, since, only)) or []
         ]
 
-    def told(self, type_: str, parameters: Mapping[str, str], *, since: datetime) -> list[Resource] | None:
+    def told(self, type_: str, parameters: Parameters, *, since: datetime) -> list[Resource] | None:
         """The same where an empty answer means something: None where the source has refused, or does not answer the
         third time either, and nothing is known from before. Raises EhrUnavailable the first times."""
         answers = [self._told(type_, patient, parameters, since) for patient in self._patients[:MOST_REFERENCES]]
@@ -166,7 +169,7 @@ class Related:
         base = self.source.base_url.rstrip("/")
         return Pool(Entry(one, f"{base}/{one['resourceType']}/{one['id']}") for one in resources if one and "id" in one)
 
-    def _told(self, type_: str, patient: str, parameters: Mapping[str, str], since: datetime) -> list[Resource] | None:
+    def _told(self, type_: str, patient: str, parameters: Parameters, since: datetime) -> list[Resource] | None:
         try:
             return _found(self._searched(type_, patient, parameters, since))
         except EhrUnavailable:
@@ -174,7 +177,14 @@ class Related:
                 raise
             return _found(self._reading(*_place(type_, patient, parameters)))
 
-    def _searched(self, type_: str, patient: str, parameters: Mapping[str, str], since: datetime) -> _Known | None:
+    def _searched(
+        self,
+        type_: str,
+        patient: str,
+        parameters: Parameters,
+        since: datetime,
+        only: Callable[[Resource], bool] = bool,
+    ) -> _Known | None:
         """What a search about a patient, under one of the ids, answered last."""
         client, place = self.source.client, _place(type_, patient, parameters)
         if client is None or patient.startswith("~"):
@@ -187,7 +197,7 @@ class Related:
             except EhrRefused:
                 known = self._keep(place, known.resource if known is not None else None)
             else:
-                entries = [{"resource": one} for one in found if self._is_about(one, patient)]
+                entries = [{"resource": one} for one in found if self._is_about(one, patient) and only(dict(one))]
                 known = self._keep(place, {"resourceType": "Bundle", "type": "searchset", "entry": entries})
         if known is not None:
             self._known[place] = known
@@ -304,9 +314,9 @@ def _found(known: _Known | None) -> list[Resource] | None:
     return [dict(member(entry, "resource")) for entry in members(known.resource, "entry")]
 
 
-def _place(type_: str, patient: str, parameters: Mapping[str, str]) -> tuple[str, str]:
+def _place(type_: str, patient: str, parameters: Parameters) -> tuple[str, str]:
     """Under what a search about a patient is remembered."""
-    return type_, f"?{urlencode({'patient': patient, **parameters})}"
+    return type_, f"?{urlencode({'patient': patient, **parameters}, doseq=True)}"
 
 
 def parsed(raw: bytes) -> Resource:

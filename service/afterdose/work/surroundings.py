@@ -7,30 +7,34 @@ weight where the dose is bounded by it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from afterdose.core.care import local_day
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
-from afterdose.core.dose import Context, Dose, Family
+from afterdose.core.dose import Context, Dose, Family, Happening
 from afterdose.core.eligibility import assess
-from afterdose.core.needs import needs_context, needs_weight
+from afterdose.core.needs import anaesthesia_span, needs_context, needs_weight
 from afterdose.core.protocol import Protocol, Rules
 from afterdose.core.reasons import Eligibility
 from afterdose.core.session import begins
-from afterdose.ehr.wire import token
+from afterdose.ehr.wire import Parameters, token
 from afterdose.fhir import accepted
 from afterdose.fhir.administration import TYPE, envelope
+from afterdose.fhir.around import happenings
 from afterdose.fhir.decode import references_of
 from afterdose.fhir.effective import effective
 from afterdose.fhir.elements import members, reference, text
 from afterdose.fhir.medication import drug_of
+from afterdose.fhir.times import format_instant
 from afterdose.work.related import Related, Resource
 
 KEPT_FOR = timedelta(hours=24)
 """How long what is known of a person serves; births do not move, deaths and problem lists do."""
 PER_PAGE = "100"
+_WHEN = ("effective-time", "date")
+"""The search parameter for the time of an administration, in R4 and in R5."""
 _REQUESTS = ("MedicationRequest", "ServiceRequest")
 
 
@@ -66,7 +70,10 @@ class Surroundings:
         more = self._cautions(envelope(resource).subject, clinic, related)
         if needs_weight(dose, rules):
             more += self._weights(related)
-        return decode(self._context(resource, related, [*found, *more])) if more else dose
+        beside = self._anaesthetics(resource, anaesthesia_span(dose, rules), related, since)
+        if not more and not beside:
+            return dose
+        return decode(replace(self._context(resource, related, [*found, *more]), anaesthetics=beside))
 
     def of_order(self, order: Resource, related: Related, *, target: str, since: datetime) -> list[Resource]:
         """What hangs on an order, or on a booked visit, of ketamine or esketamine.
@@ -98,6 +105,28 @@ class Surroundings:
         types = ["Condition", "Procedure", *(["Consent"] if clinic.consent_required else [])]
         found = [one for type_ in types for one in related.about(type_, {"_count": PER_PAGE}, since=since)]
         return [*([patient] if patient is not None else []), *found]
+
+    def _anaesthetics(
+        self, resource: Resource, span: tuple[datetime, datetime] | None, related: Related, since: datetime
+    ) -> tuple[Happening, ...]:
+        """The drugs of anaesthesia that the patient was given in ``span``; of the others nothing is kept."""
+        ways = related.declared(TYPE, _WHEN) if span is not None else []
+        if span is None or not ways:
+            return ()
+        about_then = (f"ge{format_instant(span[0])}", f"le{format_instant(span[1])}")
+        query: Parameters = {ways[0]: about_then, "_count": PER_PAGE}
+        found = related.about(TYPE, query, since=since, only=self._may_be_anaesthetic)
+        given = (one for one in found if one.get("id") != resource.get("id"))
+        sure = [one for one in given if self._is_anaesthetic(one, related, since)]
+        return tuple(happenings(sure, related.source.zone))
+
+    def _may_be_anaesthetic(self, resource: Resource) -> bool:
+        drug = drug_of(resource, Context(), self.codes)
+        return drug.anaesthetic or drug.unresolved
+
+    def _is_anaesthetic(self, resource: Resource, related: Related, since: datetime) -> bool:
+        medication = related.find(references_of(resource).medication, "Medication", since=since)
+        return drug_of(resource, Context(medication=medication), self.codes).anaesthetic
 
     def _weights(self, related: Related) -> list[Resource]:
         wanted = self.codes.outbound.get("body-weight", ())
