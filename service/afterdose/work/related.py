@@ -26,6 +26,7 @@ from afterdose.store.rows import Arrival, Claim, Fact, Reading
 from afterdose.store.store import Store
 
 Resource = dict[str, Any]
+Counts = Callable[[Resource], bool]
 
 MOST_REFERENCES = 5
 """So many references of one kind are followed for one dose."""
@@ -113,9 +114,7 @@ class Related:
         found = (self.find(ref, *types, since=since) for ref in named[:MOST_REFERENCES])
         return [resource for resource in found if resource is not None]
 
-    def about(
-        self, type_: str, parameters: Parameters, *, since: datetime, only: Callable[[Resource], bool] = bool
-    ) -> list[Resource]:
+    def about(self, type_: str, parameters: Parameters, *, since: datetime, only: Counts = bool) -> list[Resource]:
         """What a search of the source answers about the patient. Resources about others are left out: there are
         servers that ignore parameters which they do not know. ``only`` those that count are kept."""
         return [
@@ -132,10 +131,7 @@ class Related:
         return [one for answer in known for one in answer] if len(known) == len(answers) else None
 
     def declared(self, type_: str, parameters: Iterable[str]) -> list[str]:
-        """By which of ``parameters`` the source says that a patient's resources of a type can be searched for.
-
-        Raises EhrUnavailable.
-        """
+        """By which of ``parameters`` a patient's resources can be searched for, as declared. Raises EhrUnavailable."""
         try:
             can = self.source.client.capabilities() if self.source.client is not None else None
         except EhrRefused:
@@ -178,12 +174,7 @@ class Related:
             return _found(self._reading(*_place(type_, patient, parameters)))
 
     def _searched(
-        self,
-        type_: str,
-        patient: str,
-        parameters: Parameters,
-        since: datetime,
-        only: Callable[[Resource], bool] = bool,
+        self, type_: str, patient: str, parameters: Parameters, since: datetime, only: Counts = bool
     ) -> _Known | None:
         """What a search about a patient, under one of the ids, answered last."""
         client, place = self.source.client, _place(type_, patient, parameters)
