@@ -20,6 +20,7 @@ from afterdose.ehr.client import EhrClient
 from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.fhir.subscription import SubscriptionFacts
 from afterdose.settings import ClientSecret, Settings, Smart, SourceSettings, is_loopback
+from afterdose.settings.subscribing import TYPES
 from afterdose.store.store import Store
 from afterdose.work.follow import Followed, Follower
 from afterdose.work.hearing import Hearing
@@ -85,6 +86,7 @@ def _wish(source: SourceSettings, settings: Settings, content: Content, client: 
         "asked": Asked(
             types=asked.types, form=asked.form, topics=asked.topics, content=asked.content, heartbeat=asked.heartbeat
         ),
+        "may_ask_for": TYPES,
         "secrets": partial(_secrets, source, facts),
         "facts": facts,
         "mark_system": content.canonicals.identifier_system,

@@ -310,13 +310,13 @@ def test_one_that_a_person_deleted_is_alarmed_and_not_made_again(ward: Ward, ehr
     assert len(ward.store.subscriptions.of("ehr")) == 1
 
 
-def test_one_that_was_never_made_is_missing(tmp_path: Path, ehr: TopicEhr) -> None:
+def test_one_that_was_never_made_is_missing_until_it_is_made(tmp_path: Path, ehr: TopicEhr) -> None:
     ward = Ward(tmp_path, ehr)
     ward.later(minutes=5)
     assert ward.said == [("error", "missing")]
 
     ward.subscribe()
-    ward.later(minutes=5)
+    ward.later(seconds=5)
     assert ("warning", "missing") in ward.said
     assert ward.row.id == "s1"
     ward.close()

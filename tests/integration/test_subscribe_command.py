@@ -15,6 +15,7 @@ from afterdose.cli import main
 from afterdose.sandbox import SandboxEHR
 from afterdose.sandbox.behaviour import Behaviour
 from afterdose.settings import load_settings
+from afterdose.settings.subscribing import TYPES
 from afterdose.store.migrate import migrate
 from afterdose.store.store import Store, open_store
 
@@ -103,13 +104,14 @@ def test_a_second_time_nothing_is_done_and_another_secret_is_given_when_asked(si
 
 
 def test_what_the_database_forgot_is_found_by_its_mark(site: Site) -> None:
+    site.set(*TYPES)
     site.run()
     for row in (store := site.store()).subscriptions.of("ehr"):
         store.subscriptions.forget("ehr", row.id)
     store.close()
 
-    assert site.run().output.count("in order") == 2
-    assert len(site.ehr.all("Subscription")) == 2
+    assert site.run().output.count("in order") == len(TYPES)
+    assert len(site.ehr.all("Subscription")) == len(TYPES)
 
 
 def test_a_search_that_lags_behind_makes_no_second_one(site: Site) -> None:

@@ -22,8 +22,6 @@ Content = Literal["id-only", "full-resource", "empty"]
 CONTENTS: tuple[Content, ...] = ("id-only", "full-resource", "empty")
 
 TYPE = "Subscription"
-TOLD_OF = ("Appointment", "Encounter", "MedicationAdministration", "MedicationRequest", "Patient", "ServiceRequest")
-"""What Subscriptions of ours may tell of: what a plan depends on."""
 STATUSES = frozenset({"active", "entered-in-error", "error", "off", "requested"})
 """https://hl7.org/fhir/R5/valueset-subscription-status.html; whatever else is said is no status."""
 DELETIONS = "deletions"

@@ -78,6 +78,12 @@ class Sweeps:
             connection.execute(sa.update(sweeps).where(polls).values(tried_at=None))
             connection.execute(sa.update(cohort).where(cohort.c.source == source).values(asked_at=None))
 
+    def look_now(self, source: str) -> None:
+        """Let the Subscriptions of a source be looked at now."""
+        own = sa.and_(_c.source == source, _c.resource_type == LOOKING)
+        with self._database.writing() as connection:
+            connection.execute(sa.update(sweeps).where(own).values(tried_at=None))
+
     def keep(self, sweep: Sweep, watermark: datetime | None, *, lease: timedelta) -> bool:
         """Remember how far it came, and hold it for another ``lease``; False where somebody else has it now."""
         return self._update(sweep, watermark=watermark, lease_until=self._clock() + lease)

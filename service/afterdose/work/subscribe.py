@@ -106,6 +106,7 @@ class Subscriber(Wish):
         else:
             fresh = {"activations": 0, "activated_at": self.clock(), "numbering": None, "gap_at": None, "unnamed": None}
             kept.keep(self.source, str(id_), **known, **fresh)
+        self.store.sweeps.look_now(self.source)
         return id_
 
     def replaced(self, mark: str, id_: str) -> None:

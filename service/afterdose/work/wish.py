@@ -10,7 +10,7 @@ from afterdose.core.errors import BadSettings, EhrRefused
 from afterdose.ehr.answers import Resource
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.interactions import Interaction
-from afterdose.fhir.subscription import TOLD_OF, TYPE, Content, Form, SubscriptionFacts, Wanted, mark_of, tags
+from afterdose.fhir.subscription import TYPE, Content, Form, SubscriptionFacts, Wanted, mark_of, tags
 
 _R5 = ("5.", "6.")
 _PAGE = "100"
@@ -47,13 +47,15 @@ class Secrets:
 class Wish:
     """One source, and what is wanted of it. ``mark_system``: the system of the marks.
 
-    ``endpoint``: where notifications go. ``secrets`` reads them anew each time, so that none is kept here.
+    ``may_ask_for``: the types that can be wanted at all, now or before. ``endpoint``: where notifications go.
+    ``secrets`` reads them anew each time, so that none is kept here.
     """
 
     source: str
     target: str
     endpoint: str
     asked: Asked
+    may_ask_for: tuple[str, ...]
     secrets: Callable[[], Secrets]
     facts: SubscriptionFacts
     mark_system: str
@@ -102,7 +104,7 @@ class Wish:
 
     def possible_marks(self) -> Iterator[tuple[UUID, str]]:
         """The marks that may be ours for this source, and what they are for, whatever the settings want of it now."""
-        for type_ in TOLD_OF:
+        for type_ in self.may_ask_for:
             for variant in self.facts.variants:
                 yield mark_of(self.endpoint, self.source, type_, variant), type_
 
