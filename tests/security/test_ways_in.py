@@ -338,6 +338,9 @@ def test_what_a_known_sender_sends_to_a_wrong_url_is_kept(web: RunningWeb) -> No
         assert request(web, BEARER, JSON, body=body, line=line).status in (404, 405)
         assert kept(web) == ("ehr", body)
         request(web, BEARER, JSON, body=b"{}")
+    assert request(web, BEARER, line="DELETE /fhir/r4/MedicationAdministration/gone HTTP/1.1").status == 404
+    assert kept(web) == ("ehr", b"DELETE /fhir/r4/MedicationAdministration/gone")
+    request(web, BEARER, JSON, body=b"{}")
     assert request(web, BEARER, JSON, body=body, line="PUT /fhir/Observation/x HTTP/1.1").status == 404
     assert kept(web) == ("ehr", b"{}")
     assert request(web, BEARER, JSON, body=body, line="POST /hl7v2 HTTP/1.1").status == 415

@@ -121,7 +121,9 @@ class _Door:
         type_ = other.partition("/")[0]
         wrong = _not_taken()
         if (type_ in accepted.TYPES or type_ not in R4_TYPES) and request.method not in ("GET", "HEAD"):
-            self._quarantine(self._bodies.read(request, limit=current_source().max_body_bytes), wrong.problems)
+            body = self._bodies.read(request, limit=current_source().max_body_bytes)
+            # A delete is nothing but its URL.
+            self._quarantine(body or f"{request.method} {request.path}".encode(), wrong.problems)
         if type_ in accepted.TYPES:
             raise MethodNotAllowed(valid_methods=["DELETE", "POST", "PUT"])
         raise wrong
