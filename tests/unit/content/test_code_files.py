@@ -249,3 +249,40 @@ def test_every_unit_stands_in_lower_case_for_a_ucum_code(codes: Codes) -> None:
     assert codes.units["mcg/kg/min"] == "ug/kg/min"
     assert codes.units["ml"] == "mL"
     assert [unit for unit in codes.units if unit != unit.casefold()] == []
+
+
+V2_ROUTES = "http://terminology.hl7.org/CodeSystem/v2-0162"
+V3_ROUTES = "http://terminology.hl7.org/CodeSystem/v3-RouteOfAdministration"
+
+
+@pytest.mark.parametrize(
+    ("system", "code", "route"),
+    [
+        (V2_ROUTES, "B", Route.BUCCAL),
+        (V2_ROUTES, "NS", Route.NASAL),
+        (V2_ROUTES, "SC", Route.SUBCUTANEOUS),
+        (V3_ROUTES, "IVINJBOL", Route.INTRAVENOUS_PUSH),
+        (V3_ROUTES, "EPIDURINJ", Route.EPIDURAL),
+        (V3_ROUTES, "EPIINJ", Route.EPIDURAL),
+        (V3_ROUTES, "EPINJSP", Route.EPIDURAL),
+    ],
+)
+def test_the_routes_of_hl7s_own_code_systems_are_known(codes: Codes, system: str, code: str, route: Route) -> None:
+    assert codes.routes[system, code] is route
+
+
+def test_no_code_is_left_without_a_word_on_how_sure_it_is() -> None:
+    known = {
+        "from memory, confirm before relying on it",
+        "our own code",
+        "a word of ours",
+        "seen in HL7's own code system",
+        "seen in a published source",
+        "seen once in a secondary source",
+        "seen in a hospital's own codes",
+    }
+    said = set()
+    for path in sorted((bundled() / "mappings/codes").glob("ValueSet-*.json")):
+        for include in json.loads(path.read_text())["compose"]["include"]:
+            said |= {one["value"] for concept in include.get("concept", []) for one in concept.get("designation", [])}
+    assert said <= known
