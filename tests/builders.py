@@ -249,6 +249,9 @@ def after_writing(snapshot: Snapshot, care: Care) -> Snapshot:
     for key, gone in writes:
         standing = Standing.WITHDRAWN if gone else Standing.WRITTEN
         rows[key] = replace(rows.get(key, KnownArtifact(key=key, standing=standing)), standing=standing)
+    for plan in care.plans:
+        if plan.status in ended:
+            rows[plan.key] = replace(rows[plan.key], ehr_status=str(plan.status))
     return replace(snapshot, known=Known(memberships=care.memberships, artifacts=rows))
 
 

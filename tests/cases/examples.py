@@ -13,6 +13,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from test_cases import CASES, PATIENT, content, run  # noqa: E402
 
+from afterdose.core.identity import artifact_id  # noqa: E402
 from afterdose.fhir.encode import Letterhead  # noqa: E402
 from afterdose.fhir.narrative import Wording  # noqa: E402
 from afterdose.work.preview import resources  # noqa: E402
@@ -37,14 +38,15 @@ def _bundle(case: Path) -> dict[str, Any] | None:
         software="afterdose",
     )
     head = Letterhead(
-        patient=PATIENT,
+        patient=snapshot.patient or PATIENT,
         canonicals=content().canonicals,
         codes=content().codes,
         words=words,
         dose_bases={},
         references={},
     )
-    made = resources(care, head)
+    left = {str(artifact_id(key)) for key, row in snapshot.known.artifacts.items() if row.named is not None}
+    made = [one for one in resources(care, head) if one["id"] not in left]
     if not made:
         return None
     entries = [{"fullUrl": f"{_EHR}/{one['resourceType']}/{one['id']}", "resource": one} for one in made]

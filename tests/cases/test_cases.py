@@ -14,15 +14,18 @@ import pytest
 
 from afterdose.content.content import Content, load_content
 from afterdose.core.activities import BESIDES
-from afterdose.core.care import ArtifactKind, Care, DoseVerdict, Known, PlanStatus, Snapshot, Standing
+from afterdose.core.care import ArtifactKind, Care, DoseVerdict, Known, Snapshot, Standing
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose, DoseKey, PlannedDose
 from afterdose.core.identity import dose_session_id, preparation_id
+from afterdose.core.person import Person
 from afterdose.core.plan import decide
+from afterdose.core.reasons import Reason
 from afterdose.fhir.announced import announcements
 from afterdose.fhir.around import happenings
 from afterdose.fhir.decode import decode_context, decode_dose
 from afterdose.fhir.offline import Entry, Pool
+from afterdose.fhir.person import read_person
 from builders import after_writing
 
 HERE = Path(__file__).parent
@@ -109,6 +112,22 @@ def _staff_did(event: Mapping[str, Any], snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, known=Known(memberships=snapshot.known.memberships, artifacts=rows))
 
 
+def _said_of_person(event: Mapping[str, Any], case: Path, snapshot: Snapshot) -> Snapshot:
+    """The EHR says something new of the patient: a death, a record out of use, or whose record this one went up in.
+
+    After a merge what is written names the former record.
+    """
+    patient = _json(case / "events" / event["patient"])
+    said = read_person(patient, asked=patient["id"], base_url="", zone=snapshot.clinic.zone)
+    if said.successors:
+        (survivor,) = said.successors
+        rows = {key: replace(row, named=snapshot.patient) for key, row in snapshot.known.artifacts.items()}
+        known = Known(memberships=snapshot.known.memberships, artifacts=rows)
+        return replace(snapshot, patient=survivor, known=known)
+    died_by = said.died_by or event["at"].astimezone(UTC) if said.deceased else None
+    return replace(snapshot, person=Person(hold=None if said.active else Reason.PATIENT_INACTIVE, died_by=died_by))
+
+
 def run(case: Path) -> tuple[Snapshot, Care]:
     told = tomllib.loads((case / "case.toml").read_text())
     own = case / "clinic.toml"
@@ -122,6 +141,9 @@ def run(case: Path) -> tuple[Snapshot, Care]:
             snapshot = _staff_did(event, snapshot)
         elif "order" in event:
             snapshot = _ordered(event, case, snapshot)
+        elif "patient" in event:
+            snapshot = _said_of_person(event, case, snapshot)
+            doses = {key: replace(dose, patient=snapshot.patient) for key, dose in doses.items()}
         elif "time_passed" not in event:
             dose = _arrived(event, case, doses, clinic)
             doses[dose.key] = dose
@@ -169,12 +191,13 @@ def _ehr_told(snapshot: Snapshot, care: Care) -> list[str]:
         if key.kind in BESIDES:
             continue
         if key.kind is ArtifactKind.CARE_PLAN:
-            ended = PlanStatus.REVOKED if row.was_active else PlanStatus.ENTERED_IN_ERROR
-            told.append(f"care plan: {ended if row.standing is Standing.WITHDRAWN else statuses[key]}")
+            told.append(f"care plan: {row.ehr_status if row.standing is Standing.WITHDRAWN else statuses[key]}")
         elif key.subject in preparations:
             told.append(f"preparation visit {preparations[key.subject]}: {VISITS[row.standing]}")
         elif key.kind is ArtifactKind.APPOINTMENT:
             told.append(f"visit after {founders[key.subject]}: {'booked' if row.booked else VISITS[row.standing]}")
+        elif key.subject in courses:
+            told.append(f"{key.kind} for the course: {'taken back' if row.standing is Standing.WITHDRAWN else 'open'}")
         else:
             state = "taken back" if row.standing is Standing.WITHDRAWN else "open"
             told.append(f"{key.kind} for {founders.get(key.subject, 'a planned dose')}: {state}")
@@ -213,5 +236,5 @@ def test_every_folder_is_a_whole_case() -> None:
         assert (folder / "case.toml").is_file(), folder.name
         assert (folder / "expected.toml").is_file(), folder.name
         events = tomllib.loads((folder / "case.toml").read_text())["event"]
-        used = {event[kind] for event in events for kind in ("file", "order") if kind in event}
+        used = {event[kind] for event in events for kind in ("file", "order", "patient") if kind in event}
         assert used == {path.name for path in (folder / "events").iterdir()}, folder.name

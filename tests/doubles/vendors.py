@@ -19,6 +19,11 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from afterdose.sandbox import SandboxEHR
 
 Resource = dict[str, Any]
+MERGED: Resource = {
+    "resourceType": "OperationOutcome",
+    "issue": [{"severity": "warning", "code": "processing", "details": {"coding": [{"code": "4107"}]}}],
+}
+"""What Epic adds to an answer about a patient whose record was merged."""
 LOOK = frozenset({"read", "search-type"})
 READ_FROM = dict.fromkeys(("Patient", "MedicationRequest", "Encounter", "Appointment", "CarePlan", "Goal"), LOOK)
 
@@ -38,6 +43,8 @@ class Rules:
     searches: Callable[[str, Mapping[str, str]], str | None] = lambda _type, _given: None
     patches: Callable[[Resource, Resource], str | None] = lambda _before, _after: "not-supported"
     empty_answers: bool = False
+    answers_for_merged: bool = True
+    """Whether a former record is answered for with the survivor, as Epic does; else its new address is named."""
     unknown_parameters: str = "refused"
     fhir_version: str = "4.0.1"
 
@@ -51,6 +58,7 @@ class VendorEhr:
         self.refused: list[str] = []
         self.requests: list[tuple[str, str]] = []
         self.lose_answers = 0
+        self.merged: dict[str, str] = {}
         self.locked = 0
         self._server = make_server("127.0.0.1", 0, self._app(), threaded=True, request_handler=_Silent)
         self.base_url = f"http://127.0.0.1:{self._server.server_port}/fhir"
@@ -85,7 +93,9 @@ class VendorEhr:
         def read(type_: str, id_: str) -> Response:
             if "read" not in self._declared(type_):
                 return self._refuse(404, "not-supported")
-            found = self.staff.get(type_, id_)
+            if type_ == "Patient" and id_ in self.merged and not self.rules.answers_for_merged:
+                return Response(b"", 301, {"Location": f"{self.base_url}/Patient/{self.merged[id_]}"})
+            found = self.staff.get(type_, self.merged.get(id_, id_) if type_ == "Patient" else id_)
             return _json(self._shown(found), etag=_etag(found)) if found else self._refuse(404, "not-found")
 
         @app.get("/fhir/<type_>")
@@ -175,7 +185,8 @@ class VendorEhr:
         known = self.rules.search.get(type_, frozenset({"patient", "identifier", "_id", "category", "date", "status"}))
         if set(given) - known and self.rules.unknown_parameters == "refused":
             return self._refuse(400, "not-supported")
-        person = given.get("patient", "").removeprefix("Patient/")
+        asked = given.get("patient", "").removeprefix("Patient/")
+        person = self.merged.get(asked, asked)
         if (why := self.rules.searches(type_, given)) is not None:
             return self._refuse(400, why)
         found = [one for one in self.staff.all(type_) if not person or f'"Patient/{person}"' in json.dumps(one)]
@@ -185,6 +196,8 @@ class VendorEhr:
             value = given["identifier"].rpartition("|")[2]
             found = [one for one in found if value in json.dumps(one.get("identifier", []))]
         entries = [{"resource": one, "search": {"mode": "match"}} for one in found]
+        if person != asked:
+            entries.append({"resource": MERGED, "search": {"mode": "outcome"}})
         return _json({"resourceType": "Bundle", "type": "searchset", "total": len(found), "entry": entries})
 
     def _shown(self, resource: Resource) -> Resource:

@@ -188,6 +188,18 @@ class Ward:
             self.clock.advance_to(max(row.due_at, *self.workshop.shut().values(), row.due_at))
         raise AssertionError(f"still not done after {tries} tries: {row}")
 
+    def settle_all(self, tries: int = 30) -> None:
+        """The same for every patient there is."""
+        for _ in range(tries):
+            while self.step():
+                pass
+            rows = [self.store.agenda.find(*key) for key in self.store.agenda.everybody()]
+            again = [row.due_at for row in rows if row is not None and row.attempts and row.due_at is not None]
+            if not again:
+                return
+            self.clock.advance_to(min(again))
+        raise AssertionError(f"still not done after {tries} tries")
+
     def plans(self, *statuses: str) -> list[Resource]:
         """The patient's plans, those in ``statuses`` where given."""
         return [plan for plan in self.ehr.all("CarePlan") if not statuses or plan["status"] in statuses]

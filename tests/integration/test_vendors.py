@@ -38,7 +38,7 @@ sender = "Practitioner/7"
 [sources.ehr]
 target = "ehr"
 zone = "America/New_York"
-readable = false
+readable = {readable}
 [[sources.ehr.secrets]]
 value = "{token}"
 """
@@ -71,14 +71,29 @@ def corrected() -> Resource:
 class Site:
     """An integration engine, afterdose with one worker, and an EHR."""
 
-    def __init__(self, folder: Path, ehr: VendorEhr | SandboxEHR, vendor: str = "generic", pins: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ehr: VendorEhr | SandboxEHR,
+        vendor: str = "generic",
+        pins: str = "",
+        readable: str = "false",
+    ) -> None:
         self.ehr = ehr
         self.now = NOW
         clinic = folder / "clinic.toml"
         clinic.write_text('location = "Location/1"\npool = "CareTeam/coordinators"\n' + CLINIC, encoding="utf-8")
         config = folder / "afterdose.toml"
         config.write_text(
-            SETTINGS.format(folder=folder, base_url=ehr.base_url, clinic=clinic, vendor=vendor, pins=pins, token=TOKEN),
+            SETTINGS.format(
+                folder=folder,
+                base_url=ehr.base_url,
+                clinic=clinic,
+                vendor=vendor,
+                pins=pins,
+                token=TOKEN,
+                readable=readable,
+            ),
             encoding="utf-8",
         )
         settings = load_settings(config, {})
