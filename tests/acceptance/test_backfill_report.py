@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from afterdose.cli import main
@@ -27,7 +28,80 @@ def report(folder: Path, body: bytes) -> Any:
     file.write_bytes(body)
     done = backfill(file, "--report", "json")
     assert done.exit_code == 0, done.output
-    return json.loads(done.output)
+    return json.loads(done.stdout)
+
+
+# The clinic: Monday to Friday 9 to 17, sessions of an hour, a start every half hour.
+BY_HAND = (
+    infusion("a", "2026-01-05 10:00"),  # ends Mon 10:40: Tue 11:00 to 16:00, Wed 9:00 to 16:00, Thu 9:00 to 10:30
+    infusion("b", "2026-01-09 15:00", patient="pat-2"),  # ends Fri 15:40: Mon 9:00 to 15:30
+    infusion("c", "2026-01-15 10:00", patient="pat-3"),  # ends Thu 10:40: Fri 11:00 to 16:00
+    infusion("d", "2026-01-22 17:30", patient="pat-4"),  # ends Thu 18:10: nothing before Sun 18:10, so Mon 26 Jan
+    spray("e", MONDAY, patient="pat-5", status="stopped"),
+    spray("f", MONDAY, patient="pat-6", status="entered-in-error"),
+    infusion("g", MONDAY, patient="pat-7", medicationCodeableConcept={"text": "ondansetron 4 mg"}),
+)
+
+
+def test_the_sums_are_those_of_a_history_that_was_computed_by_hand(tmp_path: Path) -> None:
+    assert report(tmp_path, ndjson(*BY_HAND)) == {
+        "administrations": 5,
+        "doses": 5,
+        "eligible": 4,
+        "review": 1,
+        "not_eligible": 0,
+        "window": {"in_window": 3, "after_window": 1, "none": 0},
+        "bookable_hours": {
+            "Monday": 7.0,
+            "Tuesday": 5.5,
+            "Wednesday": 7.5,
+            "Thursday": 2.0,
+            "Friday": 5.5,
+            "Saturday": 0.0,
+            "Sunday": 0.0,
+        },
+        "sessions_a_week": {"weeks": 4, "mean": 1.0, "most": 2},
+        "refused_lines": 0,
+    }
+
+
+def test_the_text_has_the_same_sums(tmp_path: Path) -> None:
+    file = tmp_path / "export.ndjson"
+    file.write_bytes(ndjson(*BY_HAND))
+
+    told = " ".join(backfill(file, "--report", "text").output.split())
+
+    for words in ("5 (of 5 administrations)", "4 / 1 / 0", "3 of 4 eligible", "1 on average of 4, at most 2"):
+        assert words in told
+    assert "Mon 7, Tue 5.5, Wed 7.5, Thu 2, Fri 5.5" in told
+
+
+R5 = infusion("r5", NEXT_MONDAY)
+R5["medication"] = {"concept": R5.pop("medicationCodeableConcept")}
+R5["occurencePeriod"] = R5.pop("effectivePeriod")
+R5["reason"] = [{"concept": R5.pop("reasonCode")[0]}]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_odd_export_is_read_and_what_is_left_out_is_told_by_its_line(tmp_path: Path, packed: bool) -> None:
+    lines = [
+        b"\xef\xbb\xbf" + ndjson(infusion("a", MONDAY)).strip(),
+        b"",
+        ndjson(infusion("a", MONDAY)).strip(),
+        b"   ",
+        b'{"resourceType": "MedicationAdministration", "id": "MUSTER',
+        ndjson(R5).strip(),
+    ]
+    body = b"\r\n".join(lines)
+    file = tmp_path / "export"
+    file.write_bytes(gzip.compress(body) if packed else body)
+
+    done = backfill(file, "--report", "json")
+
+    told = json.loads(done.stdout)
+    assert (told["doses"], told["eligible"], told["refused_lines"]) == (2, 2, 1)
+    assert "left out, line 5: the body is not JSON" in done.stderr
+    assert "MUSTER" not in done.stderr
 
 
 def test_doses_are_counted_by_what_would_have_become_of_them(tmp_path: Path) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import resource
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -98,6 +102,48 @@ def test_the_command_takes_a_packed_file_in_once_and_says_what_it_left_out(ward:
     assert "2 stored, 0 known already, 1 left out; 0 lines" in first.output
     assert "0 stored, 0 known already, 0 left out; 3 lines" in again.output
     assert ward.store.facts.count() == 2
+
+
+def test_an_odd_export_is_taken_in_and_what_is_left_out_is_told_by_its_line(ward: Ward, tmp_path: Path) -> None:
+    first, again = lines(dose("d-1", ENDED), dose("d-1", ENDED))
+    r5 = dose("d-2", ENDED)
+    r5["medication"] = {"concept": r5.pop("medicationCodeableConcept")}
+    r5["occurencePeriod"] = r5.pop("effectivePeriod")
+    body = [b"\xef\xbb\xbf" + first.strip(), b"", again.strip(), b"{MUSTER", b"  ", *(one.strip() for one in lines(r5))]
+    (tmp_path / "export").write_bytes(b"\r\n".join(body))
+
+    done = run(tmp_path, "--source", "ehr", "--config", str(tmp_path / "afterdose.toml"))
+
+    assert done.exit_code == 0, done.output
+    assert "2 stored, 1 known already, 1 left out; 0 lines" in done.stdout
+    assert "left out, line 4: the body is not JSON" in done.stderr
+    assert "MUSTER" not in done.output
+    assert ward.store.facts.count() == 2
+
+
+@pytest.mark.faults
+def test_a_run_that_was_killed_goes_on_and_every_dose_is_stored_once(ward: Ward, tmp_path: Path) -> None:
+    """Of an export of 20,000 lines; nothing is kept in memory that grows with it."""
+    (tmp_path / "export").write_bytes(b"".join(lines(*(dose(f"d-{number}", ENDED) for number in range(20_000)))))
+    command = [sys.executable, "-m", "afterdose", "backfill", str(tmp_path / "export")]
+    command += ["--source", "ehr", "--config", str(tmp_path / "afterdose.toml")]
+    begun = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while ward.store.facts.count() < 1_000 and time.monotonic() < until:
+        time.sleep(0.01)
+    begun.kill()
+    begun.wait()
+    stored = ward.store.facts.count()
+    assert 1_000 <= stored < 20_000
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert ward.store.facts.count() == 20_000
+    before = int(done.stdout.rpartition("; ")[2].split()[0])
+    assert before >= 800
+    assert f"{20_000 - stored} stored, {stored - before} known already" in done.stdout
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert most < 400_000, "kilobytes"
 
 
 @pytest.mark.usefixtures("ward")

@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,12 +23,14 @@ from afterdose.core.errors import BadInput
 from afterdose.fhir.offline import Entry, Pool, read
 from afterdose.settings import Settings, load_settings
 from afterdose.store.store import open_store
+from afterdose.work.backfill import MOST_TOLD, told
 from afterdose.work.backfill import backfill as take_in
 from afterdose.work.history import History, history_of
-from afterdose.work.preview import Site, heard_as_given
+from afterdose.work.preview import Site, heard_as_given, matters
 from afterdose.work.reception import Origin
 
 _GZIP = b"\x1f\x8b"
+_MARK = b"\xef\xbb\xbf"
 
 
 def _zone(_ctx: click.Context, _param: click.Parameter, value: str | None) -> ZoneInfo | None:
@@ -92,6 +94,7 @@ def _take(file: Path, name: str, settings: Settings) -> None:
         f"{taken.stored} stored, {taken.known} known already, {taken.left_out} left out; "
         f"{taken.before} lines were taken in by an earlier run."
     )
+    _tell_left_out(taken.why, taken.left_out)
 
 
 def _digest(file: Path) -> str:
@@ -104,26 +107,37 @@ def _report(file: Path, form: str, clinic_name: str, zone: ZoneInfo | None) -> N
     clinic = content.clinic(clinic_name)
     site = Site(codes=content.codes, protocols=content.protocols, clinic=clinic, zone=zone or clinic.zone)
     entries: list[Entry] = []
+    why: list[str] = []
     refused = 0
-    for line in _lines(file):
+    for number, line in enumerate(_lines(file), start=1):
         try:
-            entries += read(line)
-        except BadInput:
+            # an export is mostly about other drugs, and they would fill the memory
+            entries += [entry for entry in read(line) if matters(entry.resource, content.codes)] if line.strip() else []
+        except BadInput as bad:
             refused += 1
+            why += [told(number, bad)] if len(why) < MOST_TOLD else []
     found = history_of(heard_as_given(Pool(entries), site, datetime.now(UTC)), clinic)
     if form == "json":
         click.echo(json.dumps({**found.as_json(), "refused_lines": refused}, indent=2))
     else:
         _show(found, refused)
+    _tell_left_out(why, refused)
+
+
+def _tell_left_out(why: Sequence[str], count: int) -> None:
+    for line in why:
+        click.echo(f"left out, {line}", err=True)
+    if count > len(why):
+        click.echo(f"left out, {count - len(why)} more", err=True)
 
 
 def _lines(file: Path) -> Iterator[bytes]:
-    """The lines that hold something. Raises Unreadable."""
+    """The lines, without the byte order mark that some systems write before the first. Raises Unreadable."""
     try:
         with file.open("rb") as opened:
             packed = opened.read(len(_GZIP)) == _GZIP
         with gzip.open(file, "rb") if packed else file.open("rb") as text:
-            yield from (line for line in text if line.strip())
+            yield from (line.removeprefix(_MARK) if place == 0 else line for place, line in enumerate(text))
     except (OSError, EOFError):
         raise Unreadable(f"{file}: cannot be read to its end") from None
 

@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 from afterdose.core.care import Care, DoseVerdict, Snapshot
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
-from afterdose.core.dose import Coding, Dose, DoseKey, Family, Order, PlannedDose, PlannedKind, Precision
+from afterdose.core.dose import Coding, Context, Dose, DoseKey, Family, Order, PlannedDose, PlannedKind, Precision
 from afterdose.core.identity import artifact_id
+from afterdose.core.needs import may_be_ours
 from afterdose.core.plan import decide
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Outcome, Reason
@@ -27,6 +28,7 @@ from afterdose.fhir.decode import decode_dose
 from afterdose.fhir.effective import effective
 from afterdose.fhir.elements import JsonObject
 from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead
+from afterdose.fhir.medication import drug_of
 from afterdose.fhir.offline import Pool
 from afterdose.fhir.references import patient_id
 from afterdose.work.drafts import drafts
@@ -85,6 +87,14 @@ def heard_as_given(pool: Pool, site: Site, now: datetime) -> tuple[Preview, ...]
     return tuple(_as_given(patient, doses, beside, site, now) for patient, doses, beside in heard)
 
 
+def matters(resource: JsonObject, codes: Codes) -> bool:
+    """Whether a resource can change what is decided: a dose of a drug neither ours nor for anaesthesia cannot."""
+    if resource.get("resourceType") != TYPE:
+        return True
+    drug = drug_of(resource, Context(), codes)
+    return may_be_ours(drug) or drug.anaesthetic
+
+
 def resources(care: Care, head: Letterhead) -> list[dict[str, Any]]:
     """The resources of ``care`` as an EHR would hold them, had it taken our identifiers for its ids."""
     made = drafts(care, head)
@@ -99,15 +109,20 @@ def _as_given(patient: str | None, doses: Sequence[Dose], beside: Beside, site: 
     latest = max((moment for dose in doses if (moment := _over(dose)) is not None), default=ordered)
     heard = [replace(dose, heard_at=_over(dose) or latest) for dose in doses]
     whole = _preview(_snapshot(patient, heard, beside, site), latest)
-    verdicts = []
-    for verdict in whole.verdicts:
+    unrelated = {
+        key for verdict in whole.verdicts if verdict.outcome is Outcome.UNRELATED for key in verdict.administrations
+    }
+    heard = [dose for dose in heard if dose.drug.anaesthetic or dose.key not in unrelated]
+    verdicts = [verdict for verdict in whole.verdicts if verdict.founder in unrelated]
+    related = [verdict for verdict in whole.verdicts if verdict.founder not in unrelated]
+    for verdict in related:
         moment = verdict.anchor or verdict.start or latest
         then = [
             dose
             for dose in heard
             if dose.key in verdict.administrations or dose.drug.anaesthetic or _began(dose, moment)
         ]
-        later = [dose for other in whole.verdicts if (dose := _later(other, moment, heard)) is not None]
+        later = [dose for other in related if (dose := _later(other, moment, heard)) is not None]
         following = sorted(later, key=lambda dose: dose.at)[:1]  # only the next dose cuts a window
         known = replace(beside, doses=(*beside.doses, *following))
         decided = decide(_snapshot(patient, then, known, site), moment)
