@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from afterdose.core.care import ArtifactKind, DesiredActivity, DesiredGoal, PlanStatus, Repetition
 from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead, Resource, coding, period
+from afterdose.fhir.narrative import activity_title
 from afterdose.fhir.times import format_instant
 from afterdose.fhir.words import ActivityWords
 
@@ -62,7 +63,7 @@ def _task(desired: DesiredActivity, head: Letterhead) -> Resource:
         "intent": "plan" if desired.for_patient else "proposal",
         "priority": "routine",
         "code": _code(desired, head, words),
-        "description": words.title,
+        "description": activity_title(desired, head.words),
         "for": patient,
         "requester": head.author(),
         "note": _notes(desired, head, words),

@@ -12,6 +12,7 @@ from html import escape
 from zoneinfo import ZoneInfo
 
 from afterdose.core.care import (
+    ArtifactKind,
     DesiredActivity,
     DesiredPlan,
     DesiredPreparation,
@@ -39,6 +40,9 @@ _HEAD = (
 )
 _OF_STAFF = frozenset({Reason.TAKEN_OVER, Reason.CANCELLED_BY_PERSON, Reason.VISIT_MISSED})
 """What people have decided, or what has come of what they booked."""
+
+
+_CHECKS = frozenset({ArtifactKind.OUTCOME_CHECK, ArtifactKind.LATER_OUTCOME_CHECK})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +158,17 @@ def window_line(window: Window, zone: ZoneInfo) -> str:
     return line
 
 
+def activity_title(one: DesiredActivity, words: Wording) -> str:
+    """What an activity is called; of a check also which it is, by the days since the dose that it follows."""
+    title = words.plan.activities[one.key.kind].title
+    if one.key.kind not in _CHECKS or one.dose is None or one.dose.anchor is None or one.due is None:
+        return title
+    return f"{title}, day {(one.due - one.dose.anchor) // timedelta(days=1)}"
+
+
 def activity_line(one: DesiredActivity, words: Wording) -> str:
     """What belongs to a plan besides its sessions: what it is, how often, from when, until when."""
-    title, zone = words.plan.activities[one.key.kind].title, words.clinic.zone
+    title, zone = activity_title(one, words), words.clinic.zone
     said = [] if one.repeats is None else [_how_often(one.repeats)]
     if one.starts is not None and one.due is not None:
         said.append(f"from {_span(one.starts, one.due, zone)}")

@@ -374,3 +374,9 @@ def test_a_repeat_that_is_no_whole_number_of_days_is_told_in_hours() -> None:
     assert practice.repeats is not None
     twice = replace(practice, repeats=replace(practice.repeats, every=timedelta(hours=12)))
     assert activity(twice, head())["occurrenceTiming"]["repeat"]["period"] == 12
+
+
+def test_a_check_says_which_it_is_by_the_days_since_the_dose() -> None:
+    told = [made(kind)["description"] for kind in (ArtifactKind.OUTCOME_CHECK, ArtifactKind.LATER_OUTCOME_CHECK)]
+    assert told == ["Outcome check, day 7", "Outcome check, day 14"]
+    assert made(ArtifactKind.OUTCOME_CHECK)["code"]["text"] == "Outcome check"
