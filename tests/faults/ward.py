@@ -18,6 +18,7 @@ from afterdose.bootstrap import Workshop, web_app
 from afterdose.sandbox import Behaviour, SandboxEHR
 from afterdose.settings import load_settings
 from afterdose.store.migrate import migrate
+from doubles.odd import OddEhr
 from doubles.vendors import VendorEhr
 
 Resource = dict[str, Any]
@@ -92,7 +93,8 @@ def dose(id_: str, ended: datetime, **changes: Any) -> Resource:
 class Ward:
     """A store, an EHR and one worker. ``deadline``: of one call, in the settings' own spelling; ``more`` settings.
 
-    ``front``: makes the double of a vendor's EHR (``product``), the only way for others to what the staff work in.
+    ``front``: makes the double of a vendor's EHR (``product``) or a server of other habits, the only way for others to
+    what the staff work in.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class Ward:
         readable: bool = True,
         mode: str = "live",
         more: str = "",
-        front: Callable[[SandboxEHR], VendorEhr] | None = None,
+        front: Callable[[SandboxEHR], VendorEhr | OddEhr] | None = None,
         product: str = "generic",
     ) -> None:
         self.clock = SimulatedClock()

@@ -194,4 +194,4 @@ def _number(planned: PlannedDose, desk: Desk) -> int:
 
 def _plan_of(one: Upcoming, desk: Desk) -> ArtifactKey | None:
     member = desk.judged.memberships.get(one.order.key)
-    return desk.standings.key(ArtifactKind.CARE_PLAN, member.course_id) if member is not None else None
+    return desk.plan_of(member.course_id) if member is not None else None

@@ -10,6 +10,8 @@ from afterdose.core.reasons import Outcome, Reason
 from afterdose.core.standing import Standings
 from afterdose.core.verdicts import Judged
 
+_PLANNED = frozenset({Outcome.PLANNED, Outcome.UNMET})
+
 
 @dataclass(frozen=True, slots=True)
 class Desk:
@@ -45,7 +47,14 @@ class Desk:
         """The key of the plan that a dose session belongs to, or belonged to when it was last seen."""
         wanted = self.judged.merged.get(subject, subject)
         course = self._courses.get(wanted) or self._courses.get(subject)
-        return None if course is None else self.standings.key(ArtifactKind.CARE_PLAN, course)
+        return None if course is None else self.plan_of(course)
+
+    def plan_of(self, course: UUID) -> ArtifactKey:
+        """The key of a course's plan. What is said of a plan that has ended names that one, and none that never was."""
+        planned = any(one.course_id == course and one.outcome in _PLANNED for one in self.judged.verdicts)
+        planned = planned or any(one.course_id == course for one in self.judged.announced)
+        row = self.standings.latest(ArtifactKind.CARE_PLAN, course)
+        return self.standings.key(ArtifactKind.CARE_PLAN, course) if planned or row is None else row.key
 
 
 def labels_of(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> tuple[Coding, ...]:

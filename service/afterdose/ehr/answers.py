@@ -28,6 +28,7 @@ _MAX_MEMBERS = 1_000_000
 _FHIR_MEDIA_TYPES = frozenset({"application/fhir+json", "application/json+fhir", "application/json"})
 _LOCATION = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _ISSUE_CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
+_COMPRESSED = re.compile(r'(?:--|-|;)(?:gzip|br|deflate|zstd)"$')
 _WRITTEN = {200: False, 201: True, 204: False}
 _DELETED = frozenset({200, 202, 204})
 _MOVED_FOR_GOOD = frozenset({301, 308})
@@ -76,7 +77,7 @@ def decipher_read(answer: Answer, type_: str, id_: str, *, now: datetime) -> Fou
     resource = _expect(answer, action, type_, now)
     if resource.get("id") != id_:
         raise _untrusted(action, answer, now, f"a {type_} with another id")
-    return Found(resource=resource, etag=answer.headers.get("etag") or etag_of(resource))
+    return Found(resource=resource, etag=_etag(answer) or etag_of(resource))
 
 
 def decipher_patient(answer: Answer, id_: str, *, base_url: str, now: datetime) -> Found:
@@ -118,7 +119,7 @@ def decipher_write(
     """The answer to a create (``id_`` is None; ``conditional`` with If-None-Exist) or to an update of ``id_``."""
     name = f"{type_} create" if id_ is None else f"{type_} update"
     action = Action(name, changes=True, addressed=id_ is not None, conditional=conditional)
-    etag = answer.headers.get("etag")
+    etag = _etag(answer)
     if answer.status in _WRITTEN and not answer.body.strip():
         location = answer.headers.get("location")
         written_id = _id_from_location(location, type_, base_url)
@@ -169,6 +170,12 @@ def etag_of(resource: Mapping[str, Json]) -> str | None:
     """The ETag that a resource's own meta.versionId stands for (http.html#versioning)."""
     version = _object(resource.get("meta")).get("versionId")
     return f'W/"{version}"' if isinstance(version, str) and version.isascii() and version.isprintable() else None
+
+
+def _etag(answer: Answer) -> str | None:
+    """The ETag as the EHR gave it: web servers that compress may mark theirs (Apache's DeflateAlterETag)."""
+    etag = answer.headers.get("etag")
+    return _COMPRESSED.sub('"', etag) if etag and "content-encoding" in answer.headers else etag
 
 
 def same_version(one: str | None, other: str | None) -> bool:

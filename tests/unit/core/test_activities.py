@@ -377,6 +377,19 @@ def test_a_plan_that_ends_goes_on_naming_the_goal_that_ended_before_it() -> None
     assert at_once.plans[0].goal in after.known.artifacts
 
 
+def test_what_is_asked_about_a_plan_that_has_ended_goes_on_naming_it() -> None:
+    start = END + hours(30)
+    booked = {"booked": True, "ehr_status": "booked", "standing": Standing.TAKEN_OVER, "start": start}
+    snapshot = a_snapshot(MONDAY)
+    after = people_did(
+        after_writing(snapshot, decide(snapshot, NOW)), ArtifactKind.APPOINTMENT, session_of("mon"), **booked
+    )
+    gone = with_doses(after, replace(MONDAY, status="entered-in-error"))
+    asked = decide(gone, NOW)
+    assert [task.key.kind for task in asked.tasks] == [ArtifactKind.BOOKED_TASK]
+    assert decide(after_writing(gone, asked), NOW).tasks == asked.tasks
+
+
 def test_the_goal_follows_its_plan() -> None:
     (proposed,) = decide(a_snapshot(MONDAY), NOW).goals
     (wanted,) = decide(a_snapshot(MONDAY, accept_auto=True), NOW).goals

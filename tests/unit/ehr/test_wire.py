@@ -340,6 +340,13 @@ class TestAnswers:
         assert isinstance(result, EhrAmbiguous)
 
 
+def test_a_version_that_was_compressed_on_its_way_is_the_same_version() -> None:
+    for mark in ("-gzip", "--gzip", ";br"):
+        headers = {"etag": f'W/"3{mark}"', "content-encoding": "gzip"}
+        assert read(fhir(200, {**APPOINTMENT, "id": "6427746"}, **headers)).etag == 'W/"3"'
+    assert read(fhir(200, {**APPOINTMENT, "id": "6427746"}, etag='"3-gzip"')).etag == '"3-gzip"'
+
+
 class TestPatches:
     def test_a_patch_replaces_elements_of_the_version_that_was_read(self) -> None:
         request = wire.patch(BASE, "Appointment", "7", {"status": "cancelled"}, if_match='W/"10-1"')
