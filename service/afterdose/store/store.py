@@ -22,6 +22,7 @@ from afterdose.store.reviews import Reviews
 from afterdose.store.subscriptions import Subscriptions
 from afterdose.store.sweeps import Sweeps
 from afterdose.store.unread import UnreadNames
+from afterdose.store.vanished import Vanished
 from afterdose.store.wake import NotifyWake, PipeWake, Wake
 
 
@@ -46,6 +47,7 @@ class Store:
         self.readings = Readings(database)
         self.audit = Audit(database, clock)
         self.pauses = Pauses(database, self._wake, clock)
+        self.vanished = Vanished(self.pauses, clock)
         self.quarantine = Quarantine(database)
         self.deliveries = Deliveries(database, clock)
         self.sweeps = Sweeps(database, clock)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from afterdose.core.care import ArtifactKey, KnownArtifact, Standing
+from afterdose.core.care import ArtifactKey, ArtifactKind, KnownArtifact, Standing
 from afterdose.core.errors import EhrAmbiguous, EhrConflict, EhrError
 from afterdose.core.identity import artifact_id
 from afterdose.ehr.answers import Written
@@ -19,6 +19,8 @@ from afterdose.store.store import Store
 from afterdose.work.adopt import INDEX_LAG
 from afterdose.work.drafts import Draft, References, Resource
 from afterdose.work.merge import Merged, settle
+
+_PLANS = frozenset({ArtifactKind.CARE_PLAN, ArtifactKind.DOSE_PLAN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,11 @@ class Journal:
             resource_type=type_,
             standing=Standing.INTENDED,
         )
+
+    def doubt_absence(self, row: LedgerRow) -> None:
+        """Raise EhrUnavailable where it is not to be believed that a person has removed an artifact."""
+        if row.key.kind in _PLANS and row.standing is not Standing.REMOVED_BY_PERSON:
+            self._store.vanished.note(row.target, row.patient)
 
     def intend(self, writes: Sequence[Write]) -> list[Write]:
         """Commit that these writes begin. What is sent is remembered, to know it again should no answer come."""

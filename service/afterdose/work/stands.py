@@ -103,6 +103,7 @@ class Stands:
         try:
             found = self._client.read(row.resource_type, row.ehr_id)
         except EhrGone:
+            self._journal.doubt_absence(row)
             closed_at = row.closed_at or self._clock()
             gone = replace(row, standing=Standing.REMOVED_BY_PERSON, ehr_status=None, closed_at=closed_at, attempts=0)
             self._journal.keep(gone)
