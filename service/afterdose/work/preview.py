@@ -5,7 +5,7 @@ doses of the input were only planned.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, Context, Dose, DoseKey, Family, Order, PlannedDose, PlannedKind, Precision
 from afterdose.core.identity import artifact_id
 from afterdose.core.needs import may_be_ours
+from afterdose.core.person import Person
 from afterdose.core.plan import decide
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Outcome, Reason
@@ -32,6 +33,7 @@ from afterdose.fhir.medication import drug_of
 from afterdose.fhir.offline import Pool
 from afterdose.fhir.references import patient_id
 from afterdose.work.drafts import drafts
+from afterdose.work.people import People
 
 SOURCE = "input"
 
@@ -51,12 +53,14 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """What is known of one patient beside the doses: what is announced, and what is on file (as in the snapshot)."""
+    """What is known of one patient beside the doses: what is announced, on file, and said of the person, as in the
+    snapshot."""
 
     doses: tuple[PlannedDose, ...] = ()
     orders: tuple[Order, ...] = ()
     crisis_plans: tuple[str, ...] | None = None
     preferences: tuple[Coding, ...] = ()
+    person: Person = field(default_factory=Person)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,20 +144,24 @@ def _patients(
     pool: Pool, site: Site, now: datetime, heard_at: Callable[[JsonObject], datetime]
 ) -> Iterator[tuple[str | None, list[Dose], Beside]]:
     """The doses by patient, with what is announced for the patient; those of nobody known each alone, and last."""
+    people = People(pool, site.zone, now)
     by_patient: dict[str | None, list[Dose]] = {}
     for dose in sorted(_doses(pool, site, now), key=lambda dose: dose.key):
-        by_patient.setdefault(dose.patient, []).append(dose)
+        patient = people.present(dose.patient) if dose.patient is not None else None
+        by_patient.setdefault(patient, []).append(replace(dose, patient=patient))
     coming: dict[str, Beside] = {}
     for one in announcements(pool, site.codes, site.zone, source=SOURCE, heard_at=heard_at):
-        before = coming.get(one.patient, Beside())
-        orders = (*before.orders, one.order) if one.order is not None else before.orders
-        coming[one.patient] = Beside(doses=(*before.doses, *one.doses), orders=orders)
+        present = people.present(one.patient)
+        before = coming.get(present, Beside())
+        orders = (*before.orders, replace(one.order, patient=present)) if one.order is not None else before.orders
+        coming[present] = Beside(doses=(*before.doses, *one.doses), orders=orders)
     nobodys = by_patient.pop(None, [])
     for patient in sorted({patient for patient in by_patient if patient is not None} | set(coming)):
         beside = replace(
             coming.get(patient, Beside()),
             crisis_plans=pool.crisis_plans(patient, site.codes),
             preferences=pool.preferences(patient, site.codes, site.zone),
+            person=people.person(patient),
         )
         yield patient, by_patient.get(patient, []), beside
     yield from ((None, [dose], Beside()) for dose in nobodys)
@@ -181,6 +189,7 @@ def _snapshot(patient: str | None, doses: Sequence[Dose], beside: Beside, site: 
         orders=beside.orders,
         crisis_plans=beside.crisis_plans,
         preferences=beside.preferences,
+        person=beside.person,
         protocols=site.protocols,
         clinic=site.clinic,
         codes=site.codes,
