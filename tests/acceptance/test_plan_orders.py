@@ -67,6 +67,7 @@ def test_an_order_without_a_dose_gives_a_plan_and_a_preparation_visit(tmp_path: 
     assert plan["activity"][0]["reference"] == {"reference": f"Appointment/{visit['id']}"}
     assert "preparation phase" in plan["text"]["div"]
     assert "Book preparation session 1" in plan["text"]["div"]
+    assert "Whether a therapist was present" not in plan["text"]["div"]
     assert "<p>No dose was given yet. The first one is planned for Wed 7 Jan 2026 10:00 EST.</p>" in plan["text"]["div"]
     assert "<table>" not in plan["text"]["div"]
     assert "ketamine" not in json.dumps(visit)

@@ -255,12 +255,13 @@ def _to_do(plan: DesiredPlan, words: Wording) -> Iterator[str]:
     """What to do, phase by phase: the agendas, then what is asked of staff and of the patient."""
     agendas = {
         "preparation": [words.plan.preparation.description, *words.plan.preparation.prompts],
-        "experience": [words.plan.accompanied[plan.therapist_present]],
+        "experience": [words.plan.accompanied[plan.therapist_present]] if plan.verdicts else [],
         "integration": [f"{part.title}: {part.description}" for part in words.plan.agenda],
     }
     for phase in PHASES:
         passage: Passage = words.plan.phases[phase]
-        yield f"<p><b>{escape(passage.title)}.</b> {escape(passage.description)}</p>{_list(agendas[phase])}"
+        points = _list(agendas[phase]) if agendas[phase] else ""
+        yield f"<p><b>{escape(passage.title)}.</b> {escape(passage.description)}</p>{points}"
     staff = [_asked(one, words) for one in plan.activities if not one.for_patient and not one.hold]
     if staff:
         yield f"<p><b>For staff</b></p>{_list(staff)}"
