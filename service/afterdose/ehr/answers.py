@@ -129,8 +129,10 @@ def decipher_write(
     else:
         resource = _expect(answer, action, type_, now)
         written_id, etag = _own_id(resource), etag or etag_of(resource)
-    if written_id is None or (id_ is not None and written_id != id_):
-        raise _untrusted(action, answer, now, "no id, or another one")
+    if written_id is None:
+        raise _untrusted(action, answer, now, "no id")
+    if id_ is not None and written_id != id_:  # made anew, as it would be by every further try
+        raise EhrRefused(f"{action.name}: stored under another id", status=answer.status, code="duplicate")
     return Written(id=written_id, etag=etag, resource=resource, created=_WRITTEN[answer.status])
 
 

@@ -283,9 +283,9 @@ class TestAnswers:
         with pytest.raises(EhrUnavailable):
             read(answer)
 
-    def test_an_answer_about_another_id_proves_nothing(self) -> None:
+    def test_an_answer_about_another_id_proves_nothing_and_an_update_that_made_one_is_not_repeated(self) -> None:
         answer = fhir(200, {"resourceType": "Appointment", "id": "other"})
-        with pytest.raises(EhrAmbiguous):
+        with pytest.raises(EhrRefused, match="another id"):
             update(answer)
         with pytest.raises(EhrUnavailable):
             read(answer)
