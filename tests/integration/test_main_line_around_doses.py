@@ -192,6 +192,21 @@ def test_a_death_is_heard_and_decides(ehr: Ehr, service: RunningService, ended: 
     eventually(lambda: "patient-deceased" in outcome(service, dose)[1])
 
 
+def test_a_merge_is_heard_and_its_doses_are_planned_under_the_survivor(
+    ehr: Ehr, base_url: str, service: RunningService, ended: datetime
+) -> None:
+    survivor = Ehr(base_url)
+    link = {"other": {"reference": f"Patient/{survivor.patient}"}, "type": "replaced-by"}
+    ehr.put({"resourceType": "Patient", "id": ehr.patient, "active": False, "link": [link]})
+
+    dose = ehr.put(ehr.dose(new_id(), ended))
+
+    (plan,) = eventually(survivor.plans)
+    assert plan["supportingInfo"][0]["reference"].endswith(f"MedicationAdministration/{dose['id']}")
+    assert ehr.plans() == []
+    assert outcome(service, dose)[0] == "planned"
+
+
 @pytest.mark.usefixtures("service")
 def test_an_indication_on_the_request_alone_makes_the_dose_eligible(ehr: Ehr, ended: datetime) -> None:
     request = ehr.put(order(ehr, reasonCode=[DEPRESSION]))
