@@ -172,7 +172,8 @@ def _of_course(course: Course, desk: Desk) -> Iterator[DesiredActivity]:
         if kind in preferred or _stays(kind, plan, desk):
             yield _of_plan(kind, plan, desk)
     if _lacks_crisis_plan(plan, desk):
-        due = max(anchor, heard) + course.rules.opens_after
+        opens = anchor + course.rules.opens_after
+        due = opens if heard < opens else heard + course.rules.opens_after
         yield replace(_of_plan(ArtifactKind.CRISIS_PLAN, plan, desk), due=due)
 
 
