@@ -23,9 +23,9 @@ from afterdose.ehr.ladder import check_pins, site_tells
 from afterdose.fhir.rungs import Artifact
 from afterdose.fhir.v2.translate import Facility
 from afterdose.pollers import poller
+from afterdose.rulebook import rules_in_force
 from afterdose.senders import local_codes, sender_keys
 from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
-from afterdose.store.rows import AgendaEntry
 from afterdose.store.store import Store, open_store
 from afterdose.subscribers import follower, hearing
 from afterdose.web.app import create_app
@@ -40,6 +40,7 @@ from afterdose.work.messages import Desk, Messages
 from afterdose.work.reception import Origin
 from afterdose.work.reconcile import Reconciler, Target
 from afterdose.work.related import Source
+from afterdose.work.starting import follow_rules, go_live
 from afterdose.work.surroundings import Surroundings
 from afterdose.work.sweep import Sweeper
 from afterdose.work.watch import Watch
@@ -173,7 +174,10 @@ class Workshop:
 
     def start(self) -> None:
         """Start the settings' number of workers, and beside them a rehearsal of their work and what watches it."""
-        self._go_live()
+        live = [target.name for target in self.settings.targets.values() if target.mode == "live"]
+        go_live(self.store, live, self._clock())
+        for name, fingerprint in rules_in_force(self.settings).items():
+            follow_rules(self.store, name, fingerprint, self._clock())
         self._begin(Watch(store=self.store, clock=self._clock, stop=self._stop).run, "afterdose-watch")
         self._begin(self.reconciler.rehearse, "afterdose-rehearsal")
         for number in range(self.settings.work.threads):
@@ -189,16 +193,6 @@ class Workshop:
         thread = threading.Thread(target=work, name=name)
         thread.start()
         self._threads.append(thread)
-
-    def _go_live(self) -> None:
-        """Whoever was only decided about while a target was in shadow mode is due, now that it is not."""
-        now = self._clock()
-        for target in self.settings.targets.values():
-            if target.mode == "live":
-                patients = self.store.outcomes.decided_in_shadow(target.name)
-                self.store.agenda.put_all(
-                    AgendaEntry(target=target.name, patient=patient, due_at=now, reason="live") for patient in patients
-                )
 
     def worker(self, name: str) -> Worker:
         """One worker, not started."""

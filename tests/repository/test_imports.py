@@ -17,6 +17,7 @@ LAYERS = (
         "sandbox",
         "connections",
         "pollers",
+        "rulebook",
         "senders",
         "subscribers",
         "web",

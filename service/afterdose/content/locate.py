@@ -3,6 +3,7 @@
 A site overlay has the same layout (``mappings/...``, ``profiles/...``) and wins file by file.
 """
 
+import hashlib
 from pathlib import Path
 
 from afterdose.core.errors import BadContent
@@ -38,6 +39,17 @@ def choose(folder: str, name_or_path: str, overlay: Path | None) -> Path:
     if name_or_path not in names:
         raise BadContent(f"{folder}/{name_or_path}.toml: there is no such file; there are: {', '.join(names)}")
     return find(f"{folder}/{name_or_path}.toml", overlay)
+
+
+def fingerprint(overlay: Path | None, *besides: Path) -> str:
+    """A digest of every mapping and profile file that counts, and of the files ``besides``."""
+    roots = _roots(overlay)
+    folders = [root / folder for root in roots for folder in ("mappings", "profiles")]
+    names = {str(path.relative_to(folder.parent)) for folder in folders for path in folder.rglob("*") if path.is_file()}
+    digest = hashlib.sha256()
+    for name, path in [*((name, find(name, overlay)) for name in sorted(names)), *((str(one), one) for one in besides)]:
+        digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _roots(overlay: Path | None) -> tuple[Path, ...]:

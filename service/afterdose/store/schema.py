@@ -200,6 +200,14 @@ pauses = sa.Table(
     sa.Column("since", Instant, nullable=False),
 )
 
+rulebooks = sa.Table(
+    "rulebooks",
+    metadata,
+    sa.Column("target", sa.Text, primary_key=True, comment="whose patients are decided about"),
+    sa.Column("fingerprint", sa.Text, nullable=False, comment="of protocols, calendars, codes and settings"),
+    sa.Column("since", Instant, nullable=False),
+)
+
 quarantine = sa.Table(
     "quarantine",
     metadata,

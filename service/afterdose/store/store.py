@@ -19,6 +19,7 @@ from afterdose.store.persons import Persons
 from afterdose.store.quarantine import Quarantine
 from afterdose.store.readings import Readings
 from afterdose.store.reviews import Reviews
+from afterdose.store.rulebooks import Rulebooks
 from afterdose.store.subscriptions import Subscriptions
 from afterdose.store.sweeps import Sweeps
 from afterdose.store.unread import UnreadNames
@@ -47,6 +48,7 @@ class Store:
         self.readings = Readings(database)
         self.audit = Audit(database, clock)
         self.pauses = Pauses(database, self._wake, clock)
+        self.rulebooks = Rulebooks(database, clock)
         self.vanished = Vanished(self.pauses, clock)
         self.quarantine = Quarantine(database)
         self.deliveries = Deliveries(database, clock)

@@ -213,6 +213,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("target", name="pk_pauses"),
     )
     op.create_table(
+        "rulebooks",
+        sa.Column("target", sa.Text(), nullable=False, comment="whose patients are decided about"),
+        sa.Column("fingerprint", sa.Text(), nullable=False, comment="of protocols, calendars, codes and settings"),
+        sa.Column("since", INSTANT, nullable=False),
+        sa.PrimaryKeyConstraint("target", name="pk_rulebooks"),
+    )
+    op.create_table(
         "quarantine",
         sa.Column("id", SERIAL, sa.Identity(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
