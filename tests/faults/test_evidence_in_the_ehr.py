@@ -12,6 +12,8 @@ from ward import MONDAY, PATIENT, Resource, Ward, dose
 
 from afterdose.content.locate import bundled
 
+pytestmark = pytest.mark.faults
+
 ENDED = MONDAY - timedelta(hours=1)
 SUBJECT = {"reference": f"Patient/{PATIENT}"}
 SNOMED = "http://snomed.info/sct"

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from ward import MONDAY, PATIENT, Resource, Ward, dose
 
+pytestmark = pytest.mark.faults
+
 FOR_PATIENT = {"behavioural-activation", "commitments", "journaling"}
 POLL = """
 [sources.ehr.poll]

@@ -13,6 +13,8 @@ from ward import OPEN_PLANS, Ward
 from afterdose.sandbox import Behaviour
 from afterdose.sandbox.faults import Answer, Fault, Pause, Serve
 
+pytestmark = pytest.mark.faults
+
 SINGLE = Behaviour(transaction="undeclared")
 HABITS = {
     "transactions": (Behaviour(), "POST", "/fhir$"),

@@ -18,6 +18,8 @@ from ward import MONDAY, OURS, PATIENT, Resource, Ward, dose
 from afterdose.core.dose import DoseKey
 from afterdose.sandbox import Behaviour, faults
 
+pytestmark = pytest.mark.faults
+
 ENDED = MONDAY - timedelta(hours=1)
 SUBJECT = {"reference": f"Patient/{PATIENT}"}
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"

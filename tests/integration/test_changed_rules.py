@@ -12,6 +12,8 @@ from afterdose.content import locate
 from afterdose.sandbox import SandboxEHR
 from running_service import RunningService
 
+pytestmark = pytest.mark.service
+
 CLINIC = Path("mappings", "clinics", "example-7-days.toml")
 
 

@@ -23,6 +23,8 @@ from afterdose.store.store import Store, open_store
 from mllp_server import RunningMllp, Sender, code, start_mllp
 from web_server import write_settings
 
+pytestmark = pytest.mark.service
+
 DATA = Path(__file__).parents[1] / "data" / "v2"
 MESSAGE = (DATA / "infusion.er7").read_bytes()
 
@@ -197,10 +199,11 @@ def test_while_the_store_cannot_be_written_nothing_is_accepted(shared: Shared) -
         with Sender(shared.port) as sender:
             sender.socket.settimeout(60)
             assert code(sender.send(message)) == "AE"
-    assert shared.store.facts.count() == before
+        assert shared.store.facts.count() == before
 
     with Sender(shared.port) as sender:
         assert code(sender.send(message)) == "AA"
+    assert shared.store.facts.count() == before + 1
 
 
 def test_a_listener_that_is_killed_has_stored_whatever_it_accepted(config: Path, store: Store) -> None:

@@ -15,6 +15,8 @@ from afterdose.settings import load_settings
 from afterdose.web.serving import serve
 from web_server import BODY_SECONDS, OPERATIONS, START_SECONDS, TOKEN, RunningWeb, start_web, write_settings
 
+pytestmark = pytest.mark.service
+
 DOSE = {
     "resourceType": "MedicationAdministration",
     "id": "d1",

@@ -31,6 +31,8 @@ from afterdose.settings import load_settings
 from running_service import RunningService
 from token_server import LEAVE_OUT, TokenServer
 
+pytestmark = pytest.mark.service
+
 PATIENT = {"resourceType": "Patient", "id": "p1"}
 TASK = {"resourceType": "Task", "status": "requested", "intent": "proposal", "for": {"reference": "Patient/p1"}}
 

@@ -19,6 +19,8 @@ from jwt.algorithms import ECAlgorithm
 from afterdose.cli import main
 from web_server import RunningWeb, start_web, write_settings
 
+pytestmark = pytest.mark.service
+
 OLD, NEW = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
 BEARER = """
 [sources.store]

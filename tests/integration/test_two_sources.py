@@ -14,6 +14,8 @@ from test_main_line import Ehr, eventually
 from afterdose.sandbox import SandboxEHR
 from running_service import RunningService
 
+pytestmark = pytest.mark.service
+
 LAB = "lab-" + "4" * 60
 LOCAL = "https://lab.example.org/formulary"
 SECOND = f"""

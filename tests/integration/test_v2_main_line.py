@@ -19,6 +19,8 @@ from afterdose.store.store import Store, open_store
 from mllp_server import Sender, code, start_mllp
 from running_service import RunningService
 
+pytestmark = pytest.mark.service
+
 Resource = dict[str, Any]
 MRN = "https://hospital.example.org/mrn"
 JSON = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}
