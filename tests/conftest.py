@@ -28,7 +28,7 @@ def postgres() -> Iterator[RunningPostgres]:
 
 
 _SLOW = {
-    "service": "with whole services in processes of their own (a minute or two)",
+    "service": "of whole services, senders and vendors over real sockets (a minute or two)",
     "hapi": "against HAPI FHIR JPA (needs Java 17 and Maven)",
     "postgres": "on PostgreSQL (needs its server programs)",
     "faults": "with faults at every step and in every order (minutes)",

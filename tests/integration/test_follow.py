@@ -27,6 +27,8 @@ from afterdose.work.reception import Origin
 from afterdose.work.subscribe import Subscriber
 from doubles.topics import TopicEhr
 
+pytestmark = pytest.mark.service
+
 SETTINGS = """
 data_dir = "{folder}"
 [web]

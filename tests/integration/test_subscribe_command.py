@@ -19,6 +19,8 @@ from afterdose.settings.subscribing import TYPES
 from afterdose.store.migrate import migrate
 from afterdose.store.store import Store, open_store
 
+pytestmark = pytest.mark.service
+
 SECRET = "s3cr3t-" + "a" * 40
 SETTINGS = """
 data_dir = "{folder}"

@@ -19,6 +19,8 @@ from afterdose.store.migrate import migrate
 from afterdose.store.rows import OutcomeRow
 from doubles.vendors import LOOK, READ_FROM, VENDORS, Rules, VendorEhr
 
+pytestmark = pytest.mark.service
+
 Resource = dict[str, Any]
 CLINIC = (Path(__file__).parents[2] / "mappings" / "clinics" / "example-7-days.toml").read_text(encoding="utf-8")
 TOKEN = "engine-" + "7" * 57
