@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import requests
 from test_main_line import DELETES, EHRS, HEADERS, Ehr, Resource, an_ehr, decided, eventually, new_id
 
+from afterdose.settings import load_settings
+from afterdose.store.store import open_store
 from running_service import RunningService
 
 TYPES = ["Appointment", "MedicationAdministration", "MedicationRequest", "Patient"]
@@ -198,6 +201,8 @@ def test_a_merge_is_heard_and_its_doses_are_planned_under_the_survivor(
     survivor = Ehr(base_url)
     link = {"other": {"reference": f"Patient/{survivor.patient}"}, "type": "replaced-by"}
     ehr.put({"resourceType": "Patient", "id": ehr.patient, "active": False, "link": [link]})
+    with closing(open_store(load_settings(service.config, {}).database, clock=lambda: datetime.now(UTC))) as store:
+        eventually(lambda: b"replaced-by" in getattr(store.facts.latest("ehr", ehr.patient, "Patient"), "raw", b""))
 
     dose = ehr.put(ehr.dose(new_id(), ended))
 
