@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import requests
 from doses import a_dose, chart
@@ -141,11 +142,8 @@ def recorded() -> Iterator[list[Exchange]]:
         exchanges.append(Exchange(request, answer))
         return answer
 
-    Outbound.send = noting  # type: ignore[method-assign]
-    try:
+    with patch.object(Outbound, "send", noting):
         yield exchanges
-    finally:
-        Outbound.send = original  # type: ignore[method-assign]
 
 
 def bare(exchanges: list[Exchange], times: int) -> float:

@@ -103,7 +103,7 @@ def exchange(web: RunningWeb, sent: bytes) -> Answer:
     return Answer(int(status[1]) if status else 0, head, body)
 
 
-def rows(web: RunningWeb, asked: str) -> list[tuple[object, ...]]:
+def rows(web: RunningWeb, asked: str) -> list[tuple[Any, ...]]:
     with sqlite3.connect(web.settings.database.removeprefix("sqlite:///")) as connection:
         return connection.execute(asked).fetchall()
 
@@ -115,7 +115,7 @@ def stored(web: RunningWeb, id_: str, source: str = "ehr") -> bool:
 def kept(web: RunningWeb) -> tuple[str, bytes]:
     """The newest of the quarantine."""
     source, body = rows(web, "SELECT source, body FROM quarantine ORDER BY id DESC LIMIT 1")[0]
-    return str(source), bytes(body)  # type: ignore[call-overload]
+    return str(source), bytes(body)
 
 
 @pytest.mark.parametrize("name", ["authorization", "AUTHORIZATION", "aUtHoRiZaTiOn"])

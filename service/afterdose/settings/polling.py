@@ -11,17 +11,8 @@ from marshmallow import fields, validate
 from afterdose.core.errors import BadSettings
 from afterdose.settings.fields import Duration, Location, Words
 from afterdose.settings.keys import Strict
+from afterdose.settings.subscribing import TYPES
 
-_POLLED = (
-    "Appointment",
-    "CarePlan",
-    "Encounter",
-    "MedicationAdministration",
-    "MedicationRequest",
-    "Patient",
-    "ServiceRequest",
-    "Task",
-)
 _STRATEGIES = ("last-updated", "cohort")
 _ID = r"[A-Za-z0-9\-.]{1,64}"
 _REFERENCES = {"groups": ("Group",), "lists": ("List",), "visits_at": ("Location", "Practitioner")}
@@ -130,7 +121,7 @@ class PollSchema(Strict):
     types = Words(
         load_default=None,
         metadata={
-            "help": f"What is asked for, of {', '.join(_POLLED)}.\n"
+            "help": f"What is asked for, of {', '.join(TYPES)}.\n"
             "Of CarePlan and Task only what we have written is asked for (by identifier=SYSTEM|), so that what people\n"
             "did to it is noticed soon. Leave them out where the server cannot be searched so, or patient by patient.",
             "example": ["CarePlan", "MedicationAdministration", "Task"],
@@ -156,8 +147,8 @@ def polling(
         raise BadSettings(f"{key}: expected no polling of a source that is not readable")
     strategy, by_cohort = entry["strategy"], entry["strategy"] == "cohort"
     types = _TYPES[strategy] if entry["types"] is None else entry["types"]
-    if not types or not types <= set(_POLLED):
-        raise BadSettings(f"{key}.types: expected types out of {', '.join(_POLLED)}")
+    if not types or not types <= set(TYPES):
+        raise BadSettings(f"{key}.types: expected types out of {', '.join(TYPES)}")
     if by_cohort and entry["overlap"] is not None:
         raise BadSettings(f'{key}.overlap: expected look_back alone with strategy = "cohort"')
     if not by_cohort and entry["cohort"] is not None:

@@ -25,7 +25,7 @@ TYPES = (
     "ServiceRequest",
     "Task",
 )
-"""What Subscriptions may tell of: what a plan depends on, and what people do to it."""
+"""What Subscriptions may tell of and polls may ask for: what a plan depends on, and what people do to it."""
 _TYPE = "{type}"
 
 
