@@ -437,7 +437,7 @@ class TestRefusedCredentials:
 
     def test_both_tries_together_end_at_the_deadline(self, serve: Serve) -> None:
         def behave(connection: socket.socket) -> None:
-            time.sleep(0.6)
+            time.sleep(0.8)
             connection.sendall(self.REFUSED)
 
         server = serve(behave)

@@ -21,7 +21,7 @@ class WebSchema(Strict):
     host = text("The address to listen on. TLS belongs into the proxy in front.", load_default="127.0.0.1")
     port = number("The port to listen on.", low=1, high=65535, default=8080)
     processes = number("Server processes.", low=1, high=64, default=2)
-    threads = number("Threads of each process.", low=1, high=256, default=8)
+    threads = number("Threads of each process.", low=1, high=256, default=32)
     max_body_bytes = number(
         "The largest request body that is taken, in bytes.", low=1024, high=67_108_864, default=2_097_152
     )

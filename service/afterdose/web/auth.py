@@ -5,6 +5,7 @@ a source that has several kinds needs them all. What is wrong with a proof is to
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from flask import Flask, g, request
@@ -42,6 +43,16 @@ Guard = Callable[[], None]
 _log = get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent a request: its source, as the settings have it and as intake sees it, and where it gives one that is
+    proven its own id of what it sent."""
+
+    source: SourceSettings
+    origin: Origin
+    delivery: Delivery | None
+
+
 class Doorkeeper:
     """Knows what each source has to show. Built once a process."""
 
@@ -59,6 +70,7 @@ class Doorkeeper:
         self._metrics = metrics
         self._bodies = bodies
         self._sources = settings.sources
+        self._origins_of = {name: _origin_of(source) for name, source in settings.sources.items()}
         self._keys = keys
         self._clock = clock
         self._keep = keep
@@ -90,8 +102,7 @@ class Doorkeeper:
             raise self._failure()
         [(name, right)] = accepted.items()
         self._limits.take(name)
-        g.source = self._sources[name]
-        g.delivery = right.delivery
+        g.sender = Sender(self._sources[name], self._origins_of[name], right.delivery)
 
     def require_consent(self) -> None:
         """Let in who may ask whether to deliver: origins of the settings, and senders. Raises Unauthenticated."""
@@ -152,21 +163,13 @@ def _header(name: str) -> str | None:
     return request.headers.get(name)
 
 
-def current_source() -> SourceSettings:
-    """The source that sent this request; only behind ``require_source``."""
-    source: SourceSettings = g.source
-    return source
+def current_sender() -> Sender:
+    """Who sent this request; only behind ``require_source``."""
+    sender: Sender = g.sender
+    return sender
 
 
-def current_delivery() -> Delivery | None:
-    """The sender's own id of what it sent, where it gives one that is proven."""
-    delivery: Delivery | None = g.delivery
-    return delivery
-
-
-def current_origin() -> Origin:
-    """The same, as intake sees it."""
-    source = current_source()
+def _origin_of(source: SourceSettings) -> Origin:
     types = source.poll.types if source.poll is not None else frozenset()
     return Origin(
         source.name, source.target, source.base_url, source.readable, ADMINISTRATION in types, polled_types=types

@@ -2,7 +2,7 @@
 
 import threading
 from datetime import timedelta
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from werkzeug.wrappers import Request
@@ -23,14 +23,17 @@ class _Stream(Protocol):
 class BodyReader:
     """Reads bodies in threads of its own: the server's stream has no timeout, and a silent sender must not hold one.
 
-    A thread that waits for a silent sender is free again when our answer closes the connection.
+    A thread that waits for a silent sender is free again when our answer closes the connection. Threads are started
+    when all that there are wait for senders: ordinary bodies need very few.
     """
 
     def __init__(self, limit: int, timeout: timedelta, threads: int) -> None:
+        """``threads``: at most."""
         self._limit = limit
         self._seconds = timeout.total_seconds()
         self._to_start = threads
         self._starting = threading.Lock()
+        self._idle = threading.Semaphore(0)
         self._asked: SimpleQueue[_Reading] = SimpleQueue()
 
     def read(self, request: Request, *, limit: int | None = None) -> bytes:
@@ -67,7 +70,7 @@ class BodyReader:
         return body
 
     def _within_time(self, stream: _Stream, size: int, *, discard: bool = False) -> bytes:
-        if self._to_start:
+        if self._to_start and not self._idle.acquire(blocking=False):
             self._start()
         reading = _Reading(stream, size, discard=discard)
         self._asked.put(reading)
@@ -80,13 +83,17 @@ class BodyReader:
 
     def _start(self) -> None:
         with self._starting:
-            while self._to_start:
+            if self._to_start:
                 self._to_start -= 1
                 threading.Thread(target=self._run, name="afterdose-body", daemon=True).start()
 
     def _run(self) -> None:
         while True:
-            reading = self._asked.get()
+            try:
+                reading = self._asked.get_nowait()
+            except Empty:
+                self._idle.release()
+                reading = self._asked.get()
             if not reading.given_up:
                 reading.run()
 

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 
 from afterdose.core.errors import BadInput, Problem
 from afterdose.fhir.v2.answer import Verdict
-from afterdose.web.auth import current_source
+from afterdose.web.auth import current_sender
 from afterdose.web.body import BodyReader
 from afterdose.web.problems import RETRY_AFTER_SECONDS
 from afterdose.web.refused import quarantine
@@ -28,13 +28,13 @@ def blueprint(services: WebServices, bodies: BodyReader) -> Blueprint:
     @routes.post("/hl7v2")
     def take() -> Response:
         started = time.perf_counter()
-        body = bodies.read(request, limit=current_source().max_body_bytes)
+        settings = current_sender().source
+        source, body = settings.name, bodies.read(request, limit=settings.max_body_bytes)
         encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
         if request.mimetype not in MEDIA_TYPES or encoding != "identity":
             wrong = BadInput(Problem("not-supported", "", f"only {ANSWER} (ER7) is taken here"), status=415)
-            quarantine(services, current_source().name, body, wrong.problems)
+            quarantine(services, source, body, wrong.problems)
             raise wrong
-        source = current_source().name
         taken = services.messages.take(body, source)
         for arrival, receipt in taken.stored:
             metrics.events.labels(source, arrival.interaction, "yes" if receipt.duplicate else "no").inc()

@@ -20,7 +20,7 @@ from afterdose.fhir.resource_types import R4_TYPES
 from afterdose.logs import get_logger
 from afterdose.store.deliveries import digest_of
 from afterdose.store.rows import Arrival, Receipt
-from afterdose.web.auth import current_delivery, current_origin, current_source
+from afterdose.web.auth import Sender, current_sender
 from afterdose.web.body import BodyReader
 from afterdose.web.problems import fhir_answer
 from afterdose.web.proofs import Delivery
@@ -68,39 +68,39 @@ class _Door:
 
     def take(self, resource_type: str | None = None, resource_id: str | None = None) -> Response:
         """POST of a resource or a Bundle; PUT (HAPI) or POST of a resource under its id."""
-        started = time.perf_counter()
+        started, sender = time.perf_counter(), current_sender()
         body = b""
         try:
-            body = self._bodies.read(request, limit=current_source().max_body_bytes)
-            repeated = self._is_repeated(body)
-            if not body and resource_id is None and MEDPLUM_DELETED not in request.headers and current_origin().polled:
-                return self._ask(started)
+            body = self._body(sender)
+            repeated = self._is_repeated(sender, body)
+            if not body and resource_id is None and sender.origin.polled and MEDPLUM_DELETED not in request.headers:
+                return self._ask(sender, started)
             _check_headers()
-            reception = self._receive(body, resource_type, resource_id)
+            reception = self._receive(sender, body, resource_type, resource_id)
         except BadInput as bad:
-            self._quarantine(body, bad.problems)
+            self._quarantine(sender, body, bad.problems)
             raise
         if not repeated:
-            self._keep(reception, started)
-            self._remember(body)
+            self._keep(sender, reception, started)
+            self._remember(sender, body)
         return _answer(reception)
 
     def process_message(self) -> Response:
         """POST of a message (FHIR messaging); the answer is a message too."""
-        started = time.perf_counter()
+        started, sender = time.perf_counter(), current_sender()
         body = b""
         try:
-            body = self._bodies.read(request, limit=current_source().max_body_bytes)
-            repeated = self._is_repeated(body)
+            body = self._body(sender)
+            repeated = self._is_repeated(sender, body)
             _check_headers()
             asked = message.header(strict_json.loads(body))
-            reception = receive(body, current_origin())
+            reception = receive(body, sender.origin)
         except BadInput as bad:
-            self._quarantine(body, bad.problems)
+            self._quarantine(sender, body, bad.problems)
             raise
         if not repeated:
-            self._keep(reception, started)
-            self._remember(body)
+            self._keep(sender, reception, started)
+            self._remember(sender, body)
         refused = [problem for entry in reception.entries if entry.refused for problem in entry.problems]
         endpoint = f"{(self._services.settings.web.base_url or request.host_url).rstrip('/')}{request.path}"
         now = self._services.clock()
@@ -108,12 +108,12 @@ class _Door:
 
     def delete(self, resource_type: str, resource_id: str) -> Response:
         """DELETE of a resource (HAPI with subscription-send-delete-messages)."""
-        started = time.perf_counter()
-        body = self._bodies.read(request, limit=current_source().max_body_bytes)
-        arrival = deletion(current_origin(), resource_type, resource_id)
-        if not self._is_repeated(body):
+        started, sender = time.perf_counter(), current_sender()
+        body = self._body(sender)
+        arrival = deletion(sender.origin, resource_type, resource_id)
+        if not self._is_repeated(sender, body):
             self._store([arrival], started)
-            self._remember(body)
+            self._remember(sender, body)
         return _Empty()
 
     def refuse(self, other: str) -> Response:
@@ -121,68 +121,71 @@ class _Door:
         type_ = other.partition("/")[0]
         wrong = _not_taken()
         if (type_ in accepted.TYPES or type_ not in R4_TYPES) and request.method not in ("GET", "HEAD"):
-            body = self._bodies.read(request, limit=current_source().max_body_bytes)
+            sender = current_sender()
             # A delete is nothing but its URL.
-            self._quarantine(body or f"{request.method} {request.path}".encode(), wrong.problems)
+            self._quarantine(sender, self._body(sender) or f"{request.method} {request.path}".encode(), wrong.problems)
         if type_ in accepted.TYPES:
             raise MethodNotAllowed(valid_methods=["DELETE", "POST", "PUT"])
         raise wrong
 
-    def _receive(self, body: bytes, resource_type: str | None, resource_id: str | None) -> Reception:
+    def _body(self, sender: Sender) -> bytes:
+        return self._bodies.read(request, limit=sender.source.max_body_bytes)
+
+    def _receive(self, sender: Sender, body: bytes, resource_type: str | None, resource_id: str | None) -> Reception:
         deleted = request.headers.get(MEDPLUM_DELETED)
         if deleted is None:
-            return envelopes.receive(body, self._origin(), type_=resource_type, id_=resource_id)
+            return envelopes.receive(body, self._origin(sender), type_=resource_type, id_=resource_id)
         type_, _, deleted_id = deleted.partition("/")
         if type_ not in accepted.TYPES:
             raise _not_taken()
         if body.strip() != b"{}" or resource_id not in (None, deleted_id) or resource_type not in (None, type_):
             raise BadInput(Problem("invalid", "", f"{MEDPLUM_DELETED} contradicts the rest of the request"))
-        return Reception(None, (Entry(deletion(current_origin(), type_, deleted_id)),))
+        return Reception(None, (Entry(deletion(sender.origin, type_, deleted_id)),))
 
-    def _origin(self) -> Origin:
+    def _origin(self, sender: Sender) -> Origin:
         """The sender; one that can be read and numbers its events can be asked for those that it does not name."""
-        origin = current_origin()
-        return replace(origin, asked=origin.readable and self._services.counts(origin.source))
+        origin = sender.origin
+        return replace(origin, asked=True) if origin.readable and self._services.counts(origin.source) else origin
 
-    def _is_repeated(self, body: bytes) -> bool:
+    def _is_repeated(self, sender: Sender, body: bytes) -> bool:
         """Whether the same was taken already under the same name, so that it only gets its answer again.
 
         Raises BadInput with 409 where something else was.
         """
-        delivery = current_delivery()
+        delivery = sender.delivery
         if delivery is None:
             return False
         digest = _digest(body)
-        taken = self._services.deliveries.taken(current_source().name, _name(delivery, digest))
+        taken = self._services.deliveries.taken(sender.source.name, _name(delivery, digest))
         if taken is not None and taken != digest:
             raise BadInput(Problem("duplicate", "", "something else was taken under the same id"), status=409)
         return taken is not None
 
-    def _remember(self, body: bytes) -> None:
-        delivery = current_delivery()
+    def _remember(self, sender: Sender, body: bytes) -> None:
+        delivery = sender.delivery
         if delivery is not None:
             digest = _digest(body)
             name = _name(delivery, digest)
-            self._services.deliveries.keep(current_source().name, name, digest, delivery.until)
+            self._services.deliveries.keep(sender.source.name, name, digest, delivery.until)
 
-    def _ask(self, started: float) -> Response:
+    def _ask(self, sender: Sender, started: float) -> Response:
         """Something happened and nothing is said of what (HAPI without a payload): the source is polled now."""
-        source = current_source().name
+        source = sender.source.name
         self._services.hurry(source)
         self._metrics.events.labels(source, "hint", "no").inc()
         self._metrics.stored_seconds.observe(time.perf_counter() - started)
         return _Empty()
 
-    def _keep(self, reception: Reception, started: float) -> None:
+    def _keep(self, sender: Sender, reception: Reception, started: float) -> None:
         for entry in reception.entries:
             if entry.refused:
-                self._quarantine(entry.refused, entry.problems)
+                self._quarantine(sender, entry.refused, entry.problems)
         self._store(reception.arrivals, started)
         if reception.unread:
-            self._services.keep_unread(current_source().name, reception.unread)
-        self._services.hear(reception, current_origin())
+            self._services.keep_unread(sender.source.name, reception.unread)
+        self._services.hear(reception, sender.origin)
         if reception.unnamed:
-            self._ask(started)
+            self._ask(sender, started)
 
     def _store(self, arrivals: Sequence[Arrival], started: float) -> None:
         """Return when everything is on disk. Raises StoreError; then nothing has been accepted."""
@@ -194,8 +197,8 @@ class _Door:
             self._events[labels].inc()
         self._metrics.stored_seconds.observe(time.perf_counter() - started)
 
-    def _quarantine(self, body: bytes, problems: Sequence[Problem]) -> None:
-        quarantine(self._services, current_source().name, body, problems)
+    def _quarantine(self, sender: Sender, body: bytes, problems: Sequence[Problem]) -> None:
+        quarantine(self._services, sender.source.name, body, problems)
 
 
 def _digest(body: bytes) -> str:
