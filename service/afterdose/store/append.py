@@ -154,28 +154,47 @@ def _latest(resource: Resource, row: Sequence[Any], named: Iterable[Sequence[Any
     return Latest(version, content_hash, interaction, via, patient, concerned_by(resource, named), seq=seq)
 
 
-# --- PostgreSQL: one statement a step for the whole group, because each costs a round trip
+# --- PostgreSQL: one statement a step for the whole group, because each costs a round trip; it takes columns as arrays,
+# --- so that groups of every size share one prepared statement
 
 _PG_LOCK = "SELECT pg_advisory_xact_lock(number) FROM unnest(%s::bigint[]) AS number"
-_PG_LATEST = (
-    """
+_PG_LATEST = """
 SELECT wanted.source, wanted.resource_type, wanted.resource_id, newest.*, (
   SELECT jsonb_agg(DISTINCT jsonb_build_array(named.target, named.patient)) FROM facts AS named
   WHERE named.source = wanted.source AND named.resource_type = wanted.resource_type
     AND named.resource_id = wanted.resource_id)
-FROM (VALUES """,
-    "(%s::text, %s::text, %s::text)",
-    """) AS wanted (source, resource_type, resource_id)
+FROM unnest(%s::text[], %s::text[], %s::text[]) AS wanted (source, resource_type, resource_id)
 CROSS JOIN LATERAL (
   SELECT seq, version, content_hash, interaction, via, patient FROM facts
   WHERE facts.source = wanted.source AND facts.resource_type = wanted.resource_type
     AND facts.resource_id = wanted.resource_id
   ORDER BY seq DESC LIMIT 1) AS newest
-""",
-)
-_PG_OWNERS = (_OWNERS[0], "(%s::text, %s::text, %s::text)", _OWNERS[2])
-_PG_INSERT = (_INSERT[0], _INSERT[1].replace("?", "%s").replace("%s)", "%b)"), "RETURNING seq")
-_PG_PUT = (_PUT[0], _PUT[1].replace("?", "%s"), _ON_CONFLICT.replace("%", "%%"))
+"""
+_PG_OWNERS = """
+SELECT ledger.target, resource_type, ehr_id, max(patient) FROM ledger
+JOIN unnest(%s::text[], %s::text[], %s::text[]) AS wanted (target, type, id)
+  ON ledger.target = wanted.target AND resource_type = wanted.type AND ehr_id = wanted.id
+GROUP BY ledger.target, resource_type, ehr_id
+"""
+_PG_INSERT = """
+INSERT INTO facts (source, resource_type, resource_id, target, patient, interaction, via, version, last_updated,
+  content_hash, received_at, raw)
+SELECT source, resource_type, resource_id, target, patient, interaction, via, version, last_updated, content_hash,
+  received_at, raw
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+  %s::timestamptz[], %s::text[], %s::timestamptz[], %b::bytea[])
+  WITH ORDINALITY AS arrived (source, resource_type, resource_id, target, patient, interaction, via, version,
+    last_updated, content_hash, received_at, raw, place)
+ORDER BY place
+RETURNING seq
+"""
+_PG_PUT = """
+INSERT INTO agenda (target, patient, seq, due_at, first_due_at, reasons, attempts, fence)
+SELECT target, patient, 1, due_at, due_at, reason, 0, 0
+FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::text[])
+  WITH ORDINALITY AS due (target, patient, due_at, reason, place)
+ORDER BY place
+""" + _ON_CONFLICT.replace("%", "%%")
 
 
 def lock_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> None:
@@ -196,49 +215,43 @@ def append_postgres(
 ) -> list[Receipt]:
     """Append to PostgreSQL inside the caller's transaction, which must hold :func:`lock_postgres`."""
     decided = plan(arrivals, _latest_postgres(connection, arrivals), _owners_postgres(connection, arrivals))
-    inserted = [
-        _execute_postgres(connection, _PG_INSERT, rows)
-        for rows in _parts([_row_postgres(fact, now) for fact in decided.new])
-    ]
-    put_postgres(
-        connection,
-        [
-            AgendaEntry(target=target, patient=patient, due_at=now, reason=ARRIVED)
-            for target, patient in decided.due
-            if (target, patient) not in spare
-        ],
-    )
-    return decided.receipts([seq for cursor in inserted for (seq,) in cursor.fetchall()])
+    if not decided.new:
+        return decided.receipts(())
+    inserted = _execute_postgres(connection, _PG_INSERT, [_row_postgres(fact, now) for fact in decided.new])
+    due = (AgendaEntry(target=target, patient=patient, due_at=now, reason=ARRIVED) for target, patient in decided.due)
+    put_postgres(connection, [entry for entry in due if (entry.target, entry.patient) not in spare])
+    return decided.receipts([seq for (seq,) in inserted.fetchall()])
 
 
 def put_postgres(connection: psycopg.Connection[Any], entries: Iterable[AgendaEntry]) -> None:
     """Put patients on the agenda inside the caller's transaction; rows are locked in the order of their keys."""
-    for rows in _parts(sorted((one.target, one.patient, one.due_at, one.due_at, one.reason) for one in entries)):
+    rows = sorted((entry.target, entry.patient, entry.due_at, entry.reason) for entry in entries)
+    if rows:
         _execute_postgres(connection, _PG_PUT, rows)
 
 
 def _latest_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> dict[Resource, Latest]:
+    wanted = list({resource_of(arrival) for arrival in arrivals})
     found: dict[Resource, Latest] = {}
-    for resources in _parts(list({resource_of(arrival) for arrival in arrivals})):
-        for source, type_, id_, *row, named in _execute_postgres(connection, _PG_LATEST, resources).fetchall():
-            resource = (source, type_, id_)
-            found[resource] = _latest(resource, row, named)
+    for source, type_, id_, *row, named in _execute_postgres(connection, _PG_LATEST, wanted).fetchall():
+        resource = (source, type_, id_)
+        found[resource] = _latest(resource, row, named)
     return found
 
 
 def _owners_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> dict[Owned, str]:
-    found: dict[Owned, str] = {}
-    for wanted in _parts(sorted(unowned(arrivals))):
-        for target, type_, id_, patient in _execute_postgres(connection, _PG_OWNERS, wanted).fetchall():
-            found[target, type_, id_] = patient
-    return found
+    wanted = sorted(unowned(arrivals))
+    if not wanted:
+        return {}
+    rows = _execute_postgres(connection, _PG_OWNERS, wanted).fetchall()
+    return {(target, type_, id_): patient for target, type_, id_, patient in rows}
 
 
 def _execute_postgres(
-    connection: psycopg.Connection[Any], statement: tuple[str, str, str], rows: Sequence[Sequence[object]]
+    connection: psycopg.Connection[Any], statement: str, rows: Sequence[Sequence[object]]
 ) -> psycopg.Cursor[Any]:
-    text = _of_rows(statement, len(rows)).encode()
-    return connection.execute(text, [value for row in rows for value in row], prepare=True)
+    """Execute a statement whose parameters are the columns of the rows."""
+    return connection.execute(statement.encode(), [list(column) for column in zip(*rows, strict=True)], prepare=True)
 
 
 def _row_postgres(fact: NewFact, now: datetime) -> tuple[object, ...]:
