@@ -8,17 +8,16 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from afterdose.sandbox import SandboxEHR
+from doubles.serving import Double
 
 Resource = dict[str, Any]
 
@@ -58,21 +57,12 @@ class Habit:
     pause: float = 0.0
 
 
-class OddEhr:
+class OddEhr(Double):
     """The front, on a socket of its own."""
 
     def __init__(self, staff: SandboxEHR, habit: Habit) -> None:
-        self._staff, self._habit = staff, habit
-        self._server = make_server("127.0.0.1", 0, self._app, threaded=True, request_handler=_Silent)
-        self.base_url = f"http://127.0.0.1:{self._server.server_port}/fhir"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-        self._staff.close()
+        self._habit = habit
+        super().__init__(self._app, staff, "HTTP/1.1")
 
     def _app(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         asked = Request(environ)
@@ -82,12 +72,12 @@ class OddEhr:
         headers = {name: value for name, value in asked.headers if name.lower() not in ("host", "content-length")}
         answer = self._forward(asked.method, asked.path + (f"?{query}" if query else ""), body, headers)
         exchange = Exchange(asked.method, asked.path, answer.status, dict(answer.getheaders()), answer.read())
-        exchange.body = exchange.body.replace(self._staff.base_url.encode(), self.base_url.encode())
+        exchange.body = exchange.body.replace(self.staff.base_url.encode(), self.base_url.encode())
         for name in list(exchange.headers):
             if name.lower() in ("content-length", "server", "date", "connection", "transfer-encoding"):
                 del exchange.headers[name]
             else:
-                exchange.headers[name] = exchange.headers[name].replace(self._staff.base_url, self.base_url)
+                exchange.headers[name] = exchange.headers[name].replace(self.staff.base_url, self.base_url)
         self._habit.says(exchange)
         response = Response(exchange.body, exchange.status, exchange.headers)
         if self._habit.chunked:
@@ -107,17 +97,10 @@ class OddEhr:
         return json.dumps({**sent, "entry": entries}).encode()
 
     def _forward(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-        place = urlsplit(self._staff.base_url)
+        place = urlsplit(self.staff.base_url)
         connection = http.client.HTTPConnection(place.hostname or "", place.port or 80, timeout=20)
         connection.request(method, path, body=body or None, headers=dict(headers))
         return connection.getresponse()
-
-
-class _Silent(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Say nothing."""
 
 
 def _drops(resource: Resource) -> Resource:

@@ -5,42 +5,28 @@ Everything but Subscription is kept in a sandbox EHR (`staff`), which answers fo
 
 from __future__ import annotations
 
-import threading
-from typing import Any, Self
+from typing import Any
 
 import requests
 from flask import Flask, Response, jsonify, request
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from afterdose.sandbox import SandboxEHR
+from doubles.serving import Double
 
 Resource = dict[str, Any]
 FHIR_JSON = "application/fhir+json"
 
 
-class TopicEhr:
+class TopicEhr(Double):
     """A server on a real socket. ``offers``: the operations that it knows; ``first_kept``: events before are purged."""
 
     def __init__(self) -> None:
-        self.staff = SandboxEHR()
         self.subscriptions: dict[str, Resource] = {}
         self.events: dict[str, list[str]] = {}
         self.offers = {"$status", "$events"}
         self.first_kept = 1
         self.asked: list[str] = []
-        self._server = make_server("127.0.0.1", 0, self._app(), threaded=True, request_handler=_Silent)
-        self.base_url = f"http://127.0.0.1:{self._server.server_port}/fhir"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-        self.staff.close()
+        super().__init__(self._app(), SandboxEHR())
 
     def happens(self, focus: str, subscription: str = "s1", *, named: bool = True) -> Resource:
         """Something happens to ``focus``; the notification of it, which is sent to nobody."""
@@ -125,11 +111,6 @@ class TopicEhr:
             return Response(answer.content, answer.status_code, content_type=answer.headers.get("Content-Type"))
 
         return app
-
-
-class _Silent(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Say nothing."""
 
 
 def _json(resource: Resource) -> Response:

@@ -7,16 +7,15 @@ its resources in the sandbox EHR, which also is how its staff work (`ehr.staff`)
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qsl
 
 from flask import Flask, Response, request
-from werkzeug.serving import WSGIRequestHandler, make_server
 
 from afterdose.sandbox import SandboxEHR
+from doubles.serving import Double
 
 Resource = dict[str, Any]
 MERGED: Resource = {
@@ -49,30 +48,17 @@ class Rules:
     fhir_version: str = "4.0.1"
 
 
-class VendorEhr:
+class VendorEhr(Double):
     """A double that answers on a real socket."""
 
     def __init__(self, rules: Rules, staff: SandboxEHR | None = None) -> None:
         self.rules = rules
-        self.staff = staff or SandboxEHR()
         self.refused: list[str] = []
         self.requests: list[tuple[str, str]] = []
         self.lose_answers = 0
         self.merged: dict[str, str] = {}
         self.locked = 0
-        self._server = make_server("127.0.0.1", 0, self._app(), threaded=True, request_handler=_Silent)
-        self.base_url = f"http://127.0.0.1:{self._server.server_port}/fhir"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-        self.staff.close()
+        super().__init__(self._app(), staff or SandboxEHR())
 
     def all(self, type_: str) -> list[Resource]:
         """What stands in this EHR."""
@@ -208,11 +194,6 @@ class VendorEhr:
         self.refused.append(f"{request.method} {request.path}: {status} {why}")
         issue = {"severity": "error", "code": "processing", "details": {"coding": [{"code": why.replace(" ", "-")}]}}
         return _json({"resourceType": "OperationOutcome", "issue": [issue]}, status)
-
-
-class _Silent(WSGIRequestHandler):
-    def log(self, type: str, message: str, *args: Any) -> None:
-        """Say nothing."""
 
 
 def _statement(rules: Rules) -> Resource:

@@ -99,6 +99,13 @@ def test_a_dose_of_a_former_record_is_planned_under_the_survivor(tmp_path: Path)
         ward.check()
 
 
+def second_dose(ward: Ward) -> None:
+    """The next dose of the course, two days later."""
+    ward.clock.advance(timedelta(hours=51))
+    ward.chart(SECOND)
+    ward.settle()
+
+
 def test_one_side_of_the_link_is_enough_and_so_is_the_other(tmp_path: Path) -> None:
     for number, said in enumerate((patient(PATIENT, **replaced_by(OTHER)), patient(OTHER, **replaces(PATIENT)))):
         (tmp_path / str(number)).mkdir()
@@ -115,10 +122,7 @@ def test_a_dose_after_a_merge_gets_its_visit_and_no_second_plan(tmp_path: Path) 
         ward.chart(DOSE)
         ward.settle()
         merge(ward)
-        ward.clock.advance(timedelta(hours=51))
-
-        ward.chart(SECOND)
-        ward.settle()
+        second_dose(ward)
 
         assert len(ward.plans()) == 1
         assert len(tasks(ward, "look-at-merge", "requested")) == 1
@@ -133,10 +137,7 @@ def test_what_the_ehr_moves_itself_is_ours_as_before(tmp_path: Path) -> None:
         moved(ward)
         merge(ward)
         assert tasks(ward, "look-at-merge", "requested") == []
-        ward.clock.advance(timedelta(hours=51))
-
-        ward.chart(SECOND)
-        ward.settle()
+        second_dose(ward)
 
         (plan,) = ward.plans()
         assert plan["subject"] == {"reference": f"Patient/{OTHER}"}
@@ -165,9 +166,7 @@ def test_a_merge_that_is_taken_back_gives_everything_back(tmp_path: Path) -> Non
         ward.chart(DOSE)
         ward.settle()
         merge(ward)
-        ward.clock.advance(timedelta(hours=51))
-        ward.chart(SECOND)
-        ward.settle()
+        second_dose(ward)
 
         part(ward)
 

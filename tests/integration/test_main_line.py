@@ -57,12 +57,12 @@ class Ehr:
         found = self.of_patient("Appointment")
         return [appointment for appointment in found if not statuses or appointment["status"] in statuses]
 
-    def subscribe(self, service: RunningService) -> str:
+    def subscribe(self, service: RunningService, type_: str = "MedicationAdministration") -> str:
         subscription = {
             "resourceType": "Subscription",
             "status": "requested",
             "reason": "test",
-            "criteria": "MedicationAdministration?",
+            "criteria": f"{type_}?",
             "channel": {
                 "extension": [{"url": DELETES, "valueBoolean": True}],
                 "type": "rest-hook",

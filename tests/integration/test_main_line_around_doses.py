@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import requests
-from test_main_line import DELETES, EHRS, HEADERS, Ehr, Resource, an_ehr, decided, eventually, new_id
+from test_main_line import EHRS, Ehr, Resource, an_ehr, decided, eventually, new_id
 
 from afterdose.settings import load_settings
 from afterdose.store.store import open_store
@@ -31,7 +30,7 @@ def base_url(request: pytest.FixtureRequest) -> Iterator[str]:
 def service(base_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     staff = Ehr(base_url)
     with RunningService(tmp_path_factory.mktemp("service"), base_url) as running:
-        subscriptions = [subscribe(staff, running, type_) for type_ in TYPES]
+        subscriptions = [staff.subscribe(running, type_) for type_ in TYPES]
         for subscription in subscriptions:
             eventually(is_active(staff, subscription))
         yield running
@@ -47,25 +46,6 @@ def ehr(base_url: str) -> Ehr:
 @pytest.fixture
 def ended() -> datetime:
     return datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-
-
-def subscribe(ehr: Ehr, service: RunningService, type_: str) -> str:
-    subscription = {
-        "resourceType": "Subscription",
-        "status": "requested",
-        "reason": "test",
-        "criteria": f"{type_}?",
-        "channel": {
-            "extension": [{"url": DELETES, "valueBoolean": True}],
-            "type": "rest-hook",
-            "endpoint": service.fhir,
-            "payload": "application/fhir+json",
-            "header": [f"Authorization: Bearer {service.token}"],
-        },
-    }
-    answer = requests.post(f"{ehr.base_url}/Subscription", json=subscription, headers=HEADERS, timeout=20)
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
 
 
 def is_active(ehr: Ehr, subscription: str) -> Callable[[], bool]:
