@@ -5,7 +5,7 @@ activated the plan. Nothing is wanted whose deadline had passed when its dose wa
 facts change, and ends with its cause unless a person has acted on it. Nothing here depends on the present time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -62,9 +62,9 @@ def goals(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredGoal]:
         if plan.status in OPEN_PLANS
     ]
     kept = {one.key for one in found}
-    named = {plan.key.subject: plan for plan in plans}
+    named, held = {plan.key.subject: plan for plan in plans}, _held_courses(desk)
     for row in desk.standings.still_open(ArtifactKind.GOAL):
-        if row.key not in kept and row.key.subject not in _held_courses(desk) and not _acted_on(row):
+        if row.key not in kept and row.key.subject not in held and not _acted_on(row):
             of = named.get(row.key.subject)
             status = of.status if of is not None else PlanStatus.REVOKED
             family = of.family if of is not None else min(desk.snapshot.protocols)
@@ -75,17 +75,18 @@ def goals(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredGoal]:
 def activities(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredActivity]:
     """The activities to have, to go on naming and to end."""
     wanted: list[DesiredActivity] = []
+    held = _held_courses(desk)
     for plan in plans:
         course = course_of(plan, desk)
         wishes = wished(course, desk) if course is not None else before_the_first(plan, desk)
-        chosen = [replace(one, waits=one.waits or _not_begun(one, desk)) for one in wishes if _is_wanted(one, desk)]
+        chosen = [_begun_later(one, held, desk) for one in wishes if _is_wanted(one, desk)]
         first = preferred_ways(plan, desk)
         wanted += sorted(chosen, key=lambda one: one.key.kind not in first)
     keys = {one.key for one in wanted}
     named = {plan.key.subject: plan for plan in plans}
-    for row in sorted(desk.snapshot.known.artifacts.values(), key=lambda row: row.key):
-        course_id = _course_id(row, desk)
-        if row.key.kind in ACTIVITIES and row.key not in keys and course_id is not None:
+    rest = [row for key, row in desk.snapshot.known.artifacts.items() if key.kind in ACTIVITIES and key not in keys]
+    for row in sorted(rest, key=lambda row: row.key):
+        if (course_id := _course_id(row, desk)) is not None:
             of = named.get(course_id)
             family = of.family if of is not None else min(desk.snapshot.protocols)
             one = DesiredActivity(
@@ -94,7 +95,7 @@ def activities(desk: Desk, plans: Sequence[DesiredPlan]) -> list[DesiredActivity
                 family=family,
                 for_patient=row.key.kind in OF_PATIENT,
             )
-            if _is_kept(row, course_id, desk):
+            if _is_kept(row, course_id, held):
                 wanted.append(replace(one, hold=True))
             elif is_open(row):
                 wanted.append(replace(one, cancelled=True, dose=desk.verdict_of(row.key.subject)))
@@ -127,10 +128,11 @@ def _is_wanted(one: DesiredActivity, desk: Desk) -> bool:
     return heard_at is None or one.due is None or one.due > heard_at
 
 
-def _not_begun(one: DesiredActivity, desk: Desk) -> bool:
-    """Whether it would be begun while a dose session of its course cannot be decided."""
-    held = one.course.subject in _held_courses(desk)
-    return held and not desk.standings.is_open(one.key.kind, one.key.subject)
+def _begun_later(one: DesiredActivity, held: Collection[UUID], desk: Desk) -> DesiredActivity:
+    """The activity, made to wait where it would be begun while a dose session of its course cannot be decided."""
+    if one.waits or one.course.subject not in held or desk.standings.is_open(one.key.kind, one.key.subject):
+        return one
+    return replace(one, waits=True)
 
 
 def _held_courses(desk: Desk) -> frozenset[UUID]:
@@ -148,11 +150,11 @@ def _course_id(row: KnownArtifact, desk: Desk) -> UUID | None:
     return course.subject if course is not None else desk.judged.merged.get(row.key.subject, row.key.subject)
 
 
-def _is_kept(row: KnownArtifact, course_id: UUID, desk: Desk) -> bool:
+def _is_kept(row: KnownArtifact, course_id: UUID, held: Collection[UUID]) -> bool:
     """Whether the plan goes on naming it although it is not wanted: done, begun by a person, or undecided."""
     if row.standing is Standing.REMOVED_BY_PERSON:
         return row.ehr_status == "completed"
-    return is_open(row) and (_acted_on(row) or course_id in _held_courses(desk))
+    return is_open(row) and (_acted_on(row) or course_id in held)
 
 
 def _acted_on(row: KnownArtifact) -> bool:

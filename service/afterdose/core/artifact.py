@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 
@@ -39,8 +40,7 @@ class ArtifactKind(StrEnum):
     ART_WORK = "art-work"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ArtifactKey:
+class ArtifactKey(NamedTuple):
     """Identity of one artifact: its kind, the course or dose session it serves, and a generation.
 
     The generation rises only after our own withdrawal, so that a reinstated dose does not find its

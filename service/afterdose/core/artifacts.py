@@ -133,7 +133,7 @@ def _plan(
     there = desk.standings.is_open(ArtifactKind.CARE_PLAN, course)
     if not there and all(is_too_late(verdict) for verdict in eligible):
         return None
-    named = [verdict for verdict in verdicts if verdict in eligible or verdict.session_id in kept]
+    named = [verdict for verdict in verdicts if verdict.outcome in _PLANNED or verdict.session_id in kept]
     ends, family, start = quiet_from(verdicts, desk.snapshot), eligible[0].family, eligible[0].start
     if family is None or start is None:
         raise ValueError("an eligible dose session has a family and a time")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from afterdose.core.care import Membership, Snapshot, local_day
@@ -20,11 +20,15 @@ from afterdose.core.standing import Standings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One dose session on its way to its verdict. ``assessment`` is None while the dose is not over."""
+    """One dose session on its way to its verdict. ``assessment`` is None while the dose is not over.
+
+    ``day``: the clinic's day on which it began, or on which we heard of it where nobody says.
+    """
 
     session: DoseSession
     rules: Rules
     assessment: Assessment | None
+    day: date
     member: Membership | None = None
 
     @property
@@ -41,6 +45,8 @@ class Case:
     def founder(self) -> DoseKey:
         """The administration from which the session's id was minted; the first where that one is gone."""
         keys = self.session.keys
+        if len(keys) == 1:
+            return keys[0]
         named = (key for key in keys if self.member and dose_session_id(key) == self.member.session_id)
         return next(named, keys[0])
 
@@ -95,18 +101,19 @@ def apart(doses: Sequence[Dose], snapshot: Snapshot) -> frozenset[DoseKey]:
 def case_of(session: DoseSession, snapshot: Snapshot) -> Case:
     """The case of a session, judged by the numbers in force at its end."""
     rules = rules_at(snapshot, session.family, session.anchor or session.start or session.heard_at)
+    day = local_day(session.start or session.heard_at, snapshot.clinic)
     if session.waiting is not None:
-        return Case(session=session, rules=rules, assessment=None)
+        return Case(session=session, rules=rules, assessment=None, day=day)
     assessment = assess(
         session.members,
         rules=rules,
         codes=snapshot.codes,
         clinic=snapshot.clinic,
-        day=local_day(session.start, snapshot.clinic) if session.start else None,
+        day=day if session.start is not None else None,
         more=session.time_problems,
         beside=[dose for dose in snapshot.doses if dose.drug.anaesthetic],
     )
-    return Case(session=session, rules=rules, assessment=assessment)
+    return Case(session=session, rules=rules, assessment=assessment, day=day)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,14 +139,14 @@ class Identified:
     merged: Mapping[UUID, UUID] = field(default_factory=dict)
 
 
-def identified(cases: Sequence[Case], snapshot: Snapshot) -> Identified:
+def identified(cases: Sequence[Case], snapshot: Snapshot, standings: Standings) -> Identified:
     """Dose sessions and courses with their ids.
 
     A session that is not eligible gets no id, but keeps one that it had. An order belongs to a course as its
     doses do, so that the course keeps its id when the first dose is given.
     """
     merged: dict[UUID, UUID] = {}
-    known, weight = snapshot.known.memberships, Standings(snapshot.known).weight
+    known, weight = snapshot.known.memberships, standings.weight
     sessions = settle(
         [case.session.keys for case in cases],
         {key: member.session_id for key, member in known.items()},

@@ -46,7 +46,7 @@ class CodeSet:
 
     def holds_any(self, codings: Iterable[Coding]) -> bool:
         """Whether one of the codings is in the set."""
-        return any(self.holds(coding) for coding in codings)
+        return any(map(self.holds, codings))
 
 
 _NOTHING = CodeSet(codes=frozenset())

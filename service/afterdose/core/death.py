@@ -3,7 +3,6 @@
 A dose that is said to have been given after the death is a contradiction, which a person has to resolve.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -28,21 +27,19 @@ def without_orders(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, orders=orders, planned=planned)
 
 
-def laid_to_rest(verdicts: Iterable[DoseVerdict], snapshot: Snapshot) -> list[DoseVerdict]:
+def laid_to_rest(verdicts: list[DoseVerdict], snapshot: Snapshot, standings: Standings) -> list[DoseVerdict]:
     """The verdicts, those whose follow-up care was still to come with the death as the reason why there is none."""
     died_by = snapshot.person.died_by
     if died_by is None:
-        return list(verdicts)
-    standings = Standings(snapshot.known)
+        return verdicts
     return [_laid(one, died_by, snapshot, standings) for one in verdicts]
 
 
-def ended(plans: Iterable[DesiredPlan], snapshot: Snapshot) -> list[DesiredPlan]:
+def ended(plans: list[DesiredPlan], snapshot: Snapshot, standings: Standings) -> list[DesiredPlan]:
     """The plans, revoked where they were open when the patient died; none is made any more."""
     died_by = snapshot.person.died_by
     if died_by is None:
-        return list(plans)
-    standings = Standings(snapshot.known)
+        return plans
     there = [one for one in plans if standings.is_open(ArtifactKind.CARE_PLAN, one.key.subject)]
     return [_ended(one, died_by) for one in there]
 

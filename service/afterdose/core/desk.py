@@ -21,25 +21,26 @@ class Desk:
     judged: Judged
     standings: Standings
     _courses: dict[UUID, UUID] = field(init=False, repr=False, compare=False)
+    _verdicts: dict[UUID, DoseVerdict] = field(init=False, repr=False, compare=False)
+    _with_plan: set[UUID] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Find the course of every dose session, once for all questions: what is decided now beats what was."""
+        """Sort by dose session and course, once for all questions; what is decided now beats what was."""
         members = list(self.snapshot.known.memberships.values())
         courses = {one.session_id: one.course_id for one in reversed(members)}
-        verdicts = reversed(self.judged.verdicts)
-        courses |= {
-            one.session_id: one.course_id
-            for one in verdicts
-            if one.session_id is not None and one.course_id is not None
-        }
+        verdicts = {one.session_id: one for one in reversed(self.judged.verdicts) if one.session_id is not None}
+        courses |= {session: one.course_id for session, one in verdicts.items() if one.course_id is not None}
+        planned = {one.course_id for one in self.judged.verdicts if one.outcome in _PLANNED}
+        planned |= {one.course_id for one in self.judged.announced}
         object.__setattr__(self, "_courses", courses)
+        object.__setattr__(self, "_verdicts", verdicts)
+        object.__setattr__(self, "_with_plan", planned)
 
     def verdict_of(self, subject: UUID) -> DoseVerdict | None:
         """The verdict that says what became of a dose session, also when its members went elsewhere."""
-        wanted = self.judged.merged.get(subject, subject)
-        for verdict in self.judged.verdicts:
-            if verdict.session_id == wanted:
-                return verdict
+        verdict = self._verdicts.get(self.judged.merged.get(subject, subject))
+        if verdict is not None:
+            return verdict
         former = {key for key, member in self.snapshot.known.memberships.items() if member.session_id == subject}
         return next((one for one in self.judged.verdicts if former.intersection(one.administrations)), None)
 
@@ -51,10 +52,10 @@ class Desk:
 
     def plan_of(self, course: UUID) -> ArtifactKey:
         """The key of a course's plan. What is said of a plan that has ended names that one, and none that never was."""
-        planned = any(one.course_id == course and one.outcome in _PLANNED for one in self.judged.verdicts)
-        planned = planned or any(one.course_id == course for one in self.judged.announced)
         row = self.standings.latest(ArtifactKind.CARE_PLAN, course)
-        return self.standings.key(ArtifactKind.CARE_PLAN, course) if planned or row is None else row.key
+        if row is not None and course not in self._with_plan:
+            return row.key
+        return self.standings.key(ArtifactKind.CARE_PLAN, course)
 
 
 def labels_of(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> tuple[Coding, ...]:

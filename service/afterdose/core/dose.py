@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import NamedTuple
 
 from afterdose.core.reasons import Reason
 
@@ -53,8 +54,7 @@ class Route(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class DoseKey:
+class DoseKey(NamedTuple):
     """Identity of an administration: ids are unique only within the source that issued them."""
 
     source: str

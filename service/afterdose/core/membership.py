@@ -35,11 +35,16 @@ def settle(
     """
     owned: list[list[UUID]] = [[] for _ in groups]
     for wanted, claimants in _claims(groups, known).items():
-        winner = max(claimants, key=lambda place: (*_right(groups[place], wanted, known, name), -place))
+        winner = claimants[0]
+        if len(claimants) > 1:
+            winner = max(claimants, key=lambda place: (*_right(groups[place], wanted, known, name), -place))
         owned[winner].append(wanted)
     taken = {wanted for ids in owned for wanted in ids}
     settled = []
     for keys, ids in zip(groups, owned, strict=True):
+        if len(ids) == 1:
+            settled.append(Settled(ids[0]))
+            continue
         if ids:
             kept = max(ids, key=lambda one: (weight(one), -ids.index(one)))
             settled.append(Settled(kept, tuple(one for one in ids if one != kept)))

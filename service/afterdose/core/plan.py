@@ -29,15 +29,16 @@ from afterdose.core.wishes import OPEN_PLANS
 
 def decide(snapshot: Snapshot, now: datetime) -> Care:
     """The desired care of one patient; every administration of the snapshot is in exactly one verdict."""
-    judged = judge(snapshot)
+    standings = Standings(snapshot.known)
+    judged = judge(snapshot, standings)
     judged = replace(judged, verdicts=tuple(_with_look(verdict, snapshot, now) for verdict in judged.verdicts))
-    desk = Desk(snapshot, judged, Standings(snapshot.known))
+    desk = Desk(snapshot, judged, standings)
     looks = [verdict.wake_up for verdict in judged.verdicts]
     if snapshot.person.hold is not None:
         return _held(judged, desk, _next(looks, now))
     wanted = appointments(desk)
     before = preparations(desk)
-    course_plans = ended(plans(desk, wanted, announced_plans(desk, before, now), now), snapshot)
+    course_plans = ended(plans(desk, wanted, announced_plans(desk, before, now), now), snapshot, standings)
     looks += [_ends(plan, judged.verdicts, snapshot) for plan in course_plans]
     looks += [quiet_from_orders(course, desk) for course in judged.announced]
     looks += [look_for_stuck(verdict, desk) for verdict in judged.verdicts]
@@ -78,7 +79,8 @@ def _with_look(verdict: DoseVerdict, snapshot: Snapshot, now: datetime) -> DoseV
     if verdict.heard_at is None:
         return verdict
     rules = rules_at(snapshot, verdict.family, verdict.anchor or verdict.start or verdict.heard_at)
-    return replace(verdict, wake_up=next_look(verdict, rules, now))
+    look = next_look(verdict, rules, now)
+    return verdict if look is None else replace(verdict, wake_up=look)
 
 
 def _whole(

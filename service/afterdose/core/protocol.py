@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
+from operator import itemgetter
 
 from afterdose.core.dose import Family, Route
 
@@ -161,5 +162,5 @@ class Protocol:
 
     def rules_on(self, day: date) -> Rules:
         """The rules in force on ``day``; the oldest set for days before it."""
-        place = bisect_right([first for first, _ in self.dated], day) - 1
+        place = bisect_right(self.dated, day, key=itemgetter(0)) - 1
         return self.dated[max(place, 0)][1]

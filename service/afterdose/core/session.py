@@ -5,7 +5,7 @@ A nasal kit is charted device by device, an infusion rate by rate, a booster on 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 
 from afterdose.core.amounts import duration_by_rate
@@ -43,11 +43,12 @@ class DoseSession:
     heard_at: datetime
     waiting: Reason | None = None
     time_problems: tuple[Reason, ...] = ()
+    keys: tuple[DoseKey, ...] = field(init=False, repr=False, compare=False)
+    """The keys of its members, in order."""
 
-    @property
-    def keys(self) -> tuple[DoseKey, ...]:
-        """The keys of its members, in order."""
-        return tuple(dose.key for dose in self.members)
+    def __post_init__(self) -> None:
+        """Name the members once for all questions."""
+        object.__setattr__(self, "keys", tuple(dose.key for dose in self.members))
 
     @property
     def given(self) -> bool:

@@ -8,6 +8,8 @@ start is counted from when the dose was heard of.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from afterdose.core.care import Session, SessionClass, SessionState, Window, local_day
 from afterdose.core.clinic import Clinic, OpenHours
@@ -141,7 +143,9 @@ def _in_window(occasion: Occasion, rules: Rules, clinic: Clinic) -> _Choice | No
     One that would be over before the dose that is expected goes before one that would not.
     """
     extended = (Reason.EXTENDED_HOURS, Reason.TELEHEALTH) if clinic.extended_by_telehealth else (Reason.EXTENDED_HOURS,)
-    kinds: tuple[tuple[_Hours, tuple[Reason, ...]], ...] = ((clinic.hours, ()), (clinic.extended_hours, extended))
+    kinds: list[tuple[_Hours, tuple[Reason, ...]]] = [(clinic.hours, ())]
+    if clinic.extended_hours:
+        kinds.append((clinic.extended_hours, extended))
     earliest, window = occasion.earliest(rules), occasion.window
     plateau_ends = min(occasion.anchor + rules.plateau_ends_after, window.closes)
     found = (
@@ -252,18 +256,25 @@ def _why_none(occasion: Occasion, rules: Rules, clinic: Clinic) -> Reason:
 
 def _on(day: date, intervals: tuple[OpenHours, ...], first: datetime, clinic: Clinic) -> Iterator[datetime]:
     """The starts of one day from ``first`` on, in order; nothing is made before it is asked for."""
-    midnight = datetime.combine(day, time(0))
-    instants = {*_instants(midnight, clinic), *(one - _A_DAY for one in _instants(midnight + _A_DAY, clinic))}
-    if len(instants) != 1:  # the clocks change on this day
+    begins = _begin_of(day, clinic.zone)
+    if begins is None:
         found = {start for interval in intervals for start in _of(day, interval, clinic)}
         yield from (start for start in sorted(found) if start >= first)
         return
-    begins, length = instants.pop(), clinic.session_length // _A_MINUTE
+    length = clinic.session_length // _A_MINUTE
     spans = [(_minutes(one.opens), _minutes(one.closes) or _DAY_MINUTES) for one in intervals]
     earliest = max(min(opens for opens, _ in spans), -((begins - first) // _A_MINUTE))
     for minute in _grid(clinic.slot_grid, earliest):
         if any(opens <= minute and minute + length <= closes for opens, closes in spans):
             yield begins + minute * _A_MINUTE
+
+
+@lru_cache(maxsize=4096)
+def _begin_of(day: date, zone: ZoneInfo) -> datetime | None:
+    """When a day begins that has 24 hours; None where the clocks change on it."""
+    midnight = datetime.combine(day, time(0))
+    instants = {*_instants(midnight, zone), *(one - _A_DAY for one in _instants(midnight + _A_DAY, zone))}
+    return instants.pop() if len(instants) == 1 else None
 
 
 def _grid(grid: timedelta, earliest: int) -> Iterator[int]:
@@ -281,20 +292,20 @@ def _minutes(wall: time) -> int:
 
 def _of(day: date, hours: OpenHours, clinic: Clinic) -> Iterator[datetime]:
     closing_day = day + _A_DAY if hours.closes == time(0) else day
-    closes = _instants(datetime.combine(closing_day, hours.closes), clinic)[0]
+    closes = _instants(datetime.combine(closing_day, hours.closes), clinic.zone)[0]
     for hour in range(hours.opens.hour, 24):
         for minute in range(0, 60, clinic.slot_grid // timedelta(minutes=1)):
             wall = time(hour, minute)
             if wall < hours.opens:
                 continue
-            for start in _instants(datetime.combine(day, wall), clinic):
+            for start in _instants(datetime.combine(day, wall), clinic.zone):
                 if _exists(start, day, wall, clinic) and start + clinic.session_length <= closes:
                     yield start
 
 
-def _instants(wall: datetime, clinic: Clinic) -> list[datetime]:
+def _instants(wall: datetime, zone: ZoneInfo) -> list[datetime]:
     """The instants that a wall-clock time can mean, the earlier first."""
-    both = {wall.replace(tzinfo=clinic.zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+    both = {wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
     return sorted(both)
 
 

@@ -17,16 +17,24 @@ class Standings:
     known: Known
     _newest: dict[tuple[ArtifactKind, UUID], KnownArtifact] = field(init=False, repr=False, compare=False)
     _about: dict[UUID, list[KnownArtifact]] = field(init=False, repr=False, compare=False)
+    _open: dict[ArtifactKind, list[KnownArtifact]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Find the highest generation of every artifact, and all that is about a subject, once for all questions."""
+        """Sort by subject and by kind, once for all questions; the highest generation of an artifact counts."""
         newest: dict[tuple[ArtifactKind, UUID], KnownArtifact] = {}
         about: dict[UUID, list[KnownArtifact]] = {}
+        still_open: dict[ArtifactKind, list[KnownArtifact]] = {}
         for row in sorted(self.known.artifacts.values(), key=lambda row: row.key.generation):
-            newest[row.key.kind, row.key.subject] = row
-            about.setdefault(row.key.subject, []).append(row)
+            key = row.key
+            newest[key.kind, key.subject] = row
+            about.setdefault(key.subject, []).append(row)
+            if row.standing in _OPEN:
+                still_open.setdefault(key.kind, []).append(row)
+        for rows in still_open.values():
+            rows.sort(key=lambda row: row.key)
         object.__setattr__(self, "_newest", newest)
         object.__setattr__(self, "_about", about)
+        object.__setattr__(self, "_open", still_open)
 
     def latest(self, kind: ArtifactKind, subject: UUID) -> KnownArtifact | None:
         """The artifact of the highest generation, None when there never was one."""
@@ -51,13 +59,11 @@ class Standings:
 
     def still_open(self, *kinds: ArtifactKind) -> list[KnownArtifact]:
         """The artifacts of these kinds that are in the EHR, or may be, and that nobody has ended."""
-        rows = [row for row in self.known.artifacts.values() if row.key.kind in kinds and row.standing in _OPEN]
-        return sorted(rows, key=lambda row: row.key)
+        return [row for kind in sorted(kinds) for row in self._open.get(kind, ())]
 
     def under_former_records(self) -> list[KnownArtifact]:
         """Everything open that names a former record of the patient; there it stays (decision 0018)."""
-        rows = [row for row in self.still_open(*_WORK) if row.named is not None]
-        return [row for row in rows if not is_behind(row)]
+        return [row for row in self.still_open(*_WORK) if row.named is not None and not is_behind(row)]
 
     def visit(self, subject: UUID) -> KnownArtifact | None:
         """The Appointment that is people's now and to come or kept, None when there is none."""

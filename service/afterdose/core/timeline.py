@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 
-from afterdose.core.care import SessionClass, Snapshot
+from afterdose.core.care import SessionClass, Snapshot, local_day
 from afterdose.core.cases import Case, rules_at
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose, Family, PlannedDose, PlannedKind
@@ -26,9 +26,11 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """The doses of whatever family, given and to come, by time; and those that were dropped."""
+    """The doses of whatever family, given and to come, by time; the clinic's ``days`` on which they are; and those that
+    were dropped."""
 
     doses: tuple[NextDose, ...]
+    days: frozenset[date]
     dropped: tuple[Dropped, ...] = ()
 
     def freed(self, occasion: Occasion, rules: Rules, clinic: Clinic) -> Occasion:
@@ -67,7 +69,11 @@ def timeline(cases: Iterable[Case], snapshot: Snapshot) -> Timeline:
             dropped.append(Dropped(at=planned.at, heard_at=planned.dropped_at))
         else:
             doses.append(NextDose(planned.at, PlannedKind.PLANNED))
-    return Timeline(doses=tuple(sorted(doses)), dropped=tuple(sorted(dropped, key=lambda one: (one.at, one.heard_at))))
+    return Timeline(
+        doses=tuple(sorted(doses)),
+        days=frozenset(local_day(one.at, snapshot.clinic) for one in doses),
+        dropped=tuple(sorted(dropped, key=lambda one: (one.at, one.heard_at))),
+    )
 
 
 def _fulfils(case: Case, planned: PlannedDose) -> bool:

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from afterdose.core.cadence import predicted_next
@@ -14,7 +15,6 @@ from afterdose.core.care import (
     SessionState,
     Snapshot,
     Window,
-    local_day,
 )
 from afterdose.core.cases import Announced, Case, Identified, apart, case_of, identified, marked, rules_of
 from afterdose.core.course import explicit_phase, phase_on, weekly_is_enough
@@ -22,7 +22,7 @@ from afterdose.core.death import laid_to_rest, without_orders
 from afterdose.core.dose import Dose, DoseKey
 from afterdose.core.orders import Upcoming
 from afterdose.core.reasons import Eligibility, Outcome, Reason
-from afterdose.core.session import DoseSession, begins, dose_sessions
+from afterdose.core.session import begins, dose_sessions
 from afterdose.core.slots import Occasion, booked, propose
 from afterdose.core.standing import Standings
 from afterdose.core.timeline import Timeline, timeline
@@ -60,7 +60,7 @@ class Judged:
     orders: tuple[Upcoming, ...] = ()
 
 
-def judge(snapshot: Snapshot) -> Judged:
+def judge(snapshot: Snapshot, standings: Standings) -> Judged:
     """A verdict for every administration of the snapshot; none is left out, whatever it holds."""
     snapshot = without_orders(snapshot)
     doses = [marked(dose, snapshot) for dose in snapshot.doses]
@@ -71,11 +71,14 @@ def judge(snapshot: Snapshot) -> Judged:
         case_of(session, snapshot)
         for session in dose_sessions(rest, lambda dose: rules_of(snapshot, dose), apart=apart(rest, snapshot))
     ]
-    found = identified(cases, snapshot) if snapshot.patient is not None else Identified(cases=cases)
+    found = identified(cases, snapshot, standings) if snapshot.patient is not None else Identified(cases=cases)
     cases, merged, line = found.cases, found.merged, timeline(found.cases, snapshot)
-    standings = Standings(snapshot.known)
-    verdicts = [_verdict(case, cases, line, snapshot, standings) for case in cases]
-    verdicts = laid_to_rest(verdicts, snapshot)
+    courses: dict[UUID, list[Case]] = {}
+    for case in cases:
+        if case.eligible and case.member is not None:
+            courses.setdefault(case.member.course_id, []).append(case)
+    verdicts = [_verdict(case, courses, line, snapshot, standings) for case in cases]
+    verdicts = laid_to_rest(verdicts, snapshot, standings)
     verdicts += [_nothing(dose) for dose in nothing]
     verdicts = _with_withdrawn(verdicts, withdrawn, snapshot, merged)
     known = {dose.key: snapshot.known.memberships.get(dose.key) for dose in snapshot.doses}
@@ -84,7 +87,7 @@ def judge(snapshot: Snapshot) -> Judged:
     memberships |= found.orders
     held = frozenset(case.member.session_id for case in cases if case.member and _is_held(case))
     return Judged(
-        verdicts=tuple(sorted(_told(verdicts, snapshot), key=_order)),
+        verdicts=tuple(sorted(_told(verdicts, standings), key=_order)),
         memberships=memberships,
         held=held,
         merged=merged,
@@ -109,14 +112,14 @@ def _is_held(case: Case) -> bool:
 
 
 def _verdict(
-    case: Case, cases: Sequence[Case], line: Timeline, snapshot: Snapshot, standings: Standings
+    case: Case, courses: Mapping[UUID, Sequence[Case]], line: Timeline, snapshot: Snapshot, standings: Standings
 ) -> DoseVerdict:
     session, member = case.session, case.member
-    verdict = DoseVerdict(
+    verdict = partial(
+        DoseVerdict,
         administrations=session.keys,
         founder=case.founder,
         family=session.family,
-        outcome=Outcome.WAITING,
         eligibility=case.assessment.eligibility if case.assessment else None,
         reasons=case.assessment.reasons if case.assessment else (session.waiting or Reason.STATUS_UNKNOWN,),
         session_id=member.session_id if member else None,
@@ -127,34 +130,26 @@ def _verdict(
         heard_at=session.heard_at,
     )
     if case.assessment is None:
-        return verdict
+        return verdict(outcome=Outcome.WAITING)
     if case.assessment.eligibility is Eligibility.NOT_ELIGIBLE:
-        return replace(verdict, outcome=Outcome.NOT_ELIGIBLE)
+        return verdict(outcome=Outcome.NOT_ELIGIBLE)
     next_dose = next_after(session.anchor, line.doses) if session.anchor else None
     window = _window(case, next_dose, snapshot)
     if not case.eligible or window is None or member is None:
-        return replace(verdict, outcome=Outcome.REVIEW, window=window)
-    course = [
-        other for other in cases if other.eligible and other.member and other.member.course_id == member.course_id
-    ]
+        return verdict(outcome=Outcome.REVIEW, window=window)
+    course = courses[member.course_id]
     so_far = sorted(one.session.start for one in course if one.session.start and one.session.start <= window.opens)
     predicted = predicted_next(so_far, snapshot.clinic) if next_dose is None else None
     proposed = _session(case, member, window, next_dose, line, snapshot, predicted, standings)
-    days = [_day(other.session, snapshot) for other in course]
-    gone = min(session.heard_at, window.closes) - window.opens
-    return replace(
-        verdict,
+    days, gone = [one.day for one in course], min(session.heard_at, window.closes) - window.opens
+    return verdict(
         outcome=Outcome.PLANNED if proposed.state is SessionState.PROPOSED else Outcome.UNMET,
         window=window,
         session=proposed,
-        phase=explicit_phase(session, snapshot.codes) or phase_on(_day(session, snapshot), days, case.rules),
+        phase=explicit_phase(session, snapshot.codes) or phase_on(case.day, days, case.rules),
         window_gone=gone if gone > timedelta() else None,
         predicted_next=predicted,
     )
-
-
-def _day(session: DoseSession, snapshot: Snapshot) -> date:
-    return local_day(session.start or session.heard_at, snapshot.clinic)
 
 
 def _window(case: Case, next_dose: NextDose | None, snapshot: Snapshot) -> Window | None:
@@ -188,7 +183,7 @@ def _session(
         heard_at=session.heard_at,
         window=window,
         next_dose=next_dose,
-        dosing_days=frozenset(local_day(dose.at, clinic) for dose in line.doses),
+        dosing_days=line.days,
         predicted=predicted,
     )
     if theirs := standings.visit(member.session_id):
@@ -261,9 +256,11 @@ def _with_withdrawn(
     return list(result.values())
 
 
-def _told(verdicts: Iterable[DoseVerdict], snapshot: Snapshot) -> list[DoseVerdict]:
+def _told(verdicts: list[DoseVerdict], standings: Standings) -> list[DoseVerdict]:
     """The verdicts, those of which something stands under a former record of the patient saying so."""
-    left = {row.key.subject for row in Standings(snapshot.known).under_former_records()}
+    left = {row.key.subject for row in standings.under_former_records()}
+    if not left:
+        return verdicts
     return [
         replace(one, reasons=(*one.reasons, Reason.PATIENT_MERGED)) if left & {one.session_id, one.course_id} else one
         for one in verdicts

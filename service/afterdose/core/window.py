@@ -4,17 +4,18 @@ All arithmetic is on UTC instants: 24 hours are 24 elapsed hours, also over a ch
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
+from decimal import Decimal
+from typing import NamedTuple
 
 from afterdose.core.care import Cut, Window
 from afterdose.core.dose import PlannedKind
 from afterdose.core.protocol import Rules
 
+_TICK = timedelta(microseconds=1)
 
-@dataclass(frozen=True, slots=True, order=True)
-class NextDose:
+
+class NextDose(NamedTuple):
     """The start of a dose, given or planned, of whatever family."""
 
     at: datetime
@@ -55,19 +56,21 @@ def score(elapsed: timedelta, rules: Rules) -> float:
     """
     if not rules.opens_after <= elapsed <= rules.closes_after:
         return 0.0
-    high, middle, low = (
-        Fraction(number) for number in (rules.score_at_opens, rules.score_at_plateau_end, rules.score_at_closes)
-    )
     if elapsed <= rules.peak_after:
-        return float(high)
+        return float(rules.score_at_opens)
     if elapsed <= rules.plateau_ends_after:
-        return float(high - (high - middle) * _share(elapsed, rules.peak_after, rules.plateau_ends_after))
-    return float(middle - (middle - low) * _share(elapsed, rules.plateau_ends_after, rules.closes_after))
+        first, last = rules.score_at_opens, rules.score_at_plateau_end
+        return _between(first, last, elapsed - rules.peak_after, rules.plateau_ends_after - rules.peak_after)
+    first, last = rules.score_at_plateau_end, rules.score_at_closes
+    return _between(first, last, elapsed - rules.plateau_ends_after, rules.closes_after - rules.plateau_ends_after)
 
 
-def _share(moment: timedelta, begin: timedelta, end: timedelta) -> Fraction:
-    tick = timedelta(microseconds=1)
-    return Fraction((moment - begin) // tick, (end - begin) // tick)
+def _between(first: Decimal, last: Decimal, passed: timedelta, whole: timedelta) -> float:
+    """The point of a straight line after ``passed`` of ``whole``, in whole numbers up to the one division."""
+    (top, top_of), (bottom, bottom_of) = first.as_integer_ratio(), last.as_integer_ratio()
+    top, bottom, scale = top * bottom_of, bottom * top_of, top_of * bottom_of
+    gone, all_ = passed // _TICK, whole // _TICK
+    return (top * all_ - (top - bottom) * gone) / (scale * all_)
 
 
 def _cut(opens: datetime, closes: datetime, next_dose: NextDose | None, buffer: timedelta) -> Window:

@@ -81,9 +81,7 @@ def _doses(desk: Desk, beyond: datetime) -> Iterator[NextDose]:
 
 def wished(course: Course, desk: Desk) -> list[DesiredActivity]:
     """What a course would have if people and time had no say."""
-    waits = course.plan.status is not PlanStatus.ACTIVE
-    patient = [replace(one, waits=waits) for one in _of_patient(course, desk)]
-    return [*_of_course(course, desk), *_checks(course, desk), *patient]
+    return [*_of_course(course, desk), *_checks(course, desk), *_of_patient(course, desk)]
 
 
 def _of_patient(course: Course, desk: Desk) -> Iterator[DesiredActivity]:
@@ -93,9 +91,20 @@ def _of_patient(course: Course, desk: Desk) -> Iterator[DesiredActivity]:
     from_now = max(anchor + rules.nothing_before, course.latest.heard_at or anchor)
     later = max(anchor + rules.opens_after, from_now)
 
-    def own(kind: ArtifactKind, starts: datetime, due: datetime, repeats: Repetition | None = None) -> DesiredActivity:
-        one = replace(_after_dose(kind, course, desk), for_patient=True, starts=starts, repeats=repeats)
-        return replace(one, due=_cut(due, course.limit))
+    def own(
+        kind: ArtifactKind, starts: datetime, due: datetime, repeats: Repetition | None = None, *, assumed: bool = False
+    ) -> DesiredActivity:
+        return _after_dose(
+            kind,
+            course,
+            desk,
+            for_patient=True,
+            starts=starts,
+            due=_cut(due, course.limit),
+            due_assumed=assumed,
+            repeats=repeats,
+            waits=course.plan.status is not PlanStatus.ACTIVE,
+        )
 
     yield own(ArtifactKind.JOURNALING, from_now, anchor + practices.journal_due)
     practice = Repetition(
@@ -105,8 +114,8 @@ def _of_patient(course: Course, desk: Desk) -> Iterator[DesiredActivity]:
     nights = Repetition(every=_A_DAY, count=_days(practices.sleep_support, course), at_bedtime=True)
     yield own(ArtifactKind.SLEEP, from_now, anchor + practices.sleep_support, nights)
     yield own(ArtifactKind.ACTIVATION, later, anchor + practices.activation_due[1])
-    commitments = own(ArtifactKind.COMMITMENTS, later, course.limit or anchor + practices.commitments_due)
-    yield replace(commitments, due_assumed=course.limit is None)
+    until = course.limit or anchor + practices.commitments_due
+    yield own(ArtifactKind.COMMITMENTS, later, until, assumed=course.limit is None)
 
 
 def _checks(course: Course, desk: Desk) -> Iterator[DesiredActivity]:
@@ -119,15 +128,16 @@ def _checks(course: Course, desk: Desk) -> Iterator[DesiredActivity]:
     kinds = (ArtifactKind.OUTCOME_CHECK, ArtifactKind.LATER_OUTCOME_CHECK)
     for kind, after in zip(kinds, course.rules.practices.outcome_checks, strict=False):
         if (course.limit is None or anchor + after < course.limit) and not _is_done(kind, course, desk):
-            check = replace(_after_dose(kind, course, desk), due=anchor + after)
-            yield replace(check, key=_carried(kind, course, desk) or check.key)
+            yield _after_dose(kind, course, desk, key=_carried(kind, course, desk), due=anchor + after)
     subject = course.latest.session_id
     visit = desk.standings.visit(subject) if subject is not None else None
     asked = desk.standings.latest(ArtifactKind.COMMITMENTS, subject) if subject is not None else None
     if visit is None or asked is None or (visit.ehr_status, asked.ehr_status) != ("fulfilled", "requested"):
         return
-    yield replace(
-        _after_dose(ArtifactKind.COMMITMENTS_REMINDER, course, desk),
+    yield _after_dose(
+        ArtifactKind.COMMITMENTS_REMINDER,
+        course,
+        desk,
         due=course.limit or anchor + course.rules.practices.commitments_due,
         due_assumed=course.limit is None,
         focus=visit.key,
@@ -205,16 +215,37 @@ def _lacks_crisis_plan(plan: DesiredPlan, desk: Desk) -> bool:
     return on_file == () or (on_file is None and desk.standings.is_open(ArtifactKind.CRISIS_PLAN, plan.key.subject))
 
 
-def _after_dose(kind: ArtifactKind, course: Course, desk: Desk) -> DesiredActivity:
+def _after_dose(
+    kind: ArtifactKind,
+    course: Course,
+    desk: Desk,
+    *,
+    due: datetime,
+    key: ArtifactKey | None = None,
+    for_patient: bool = False,
+    starts: datetime | None = None,
+    due_assumed: bool = False,
+    repeats: Repetition | None = None,
+    focus: ArtifactKey | None = None,
+    waits: bool = False,
+) -> DesiredActivity:
+    """What follows the latest dose of a course, under its own ``key`` where none is given."""
     subject = course.latest.session_id
     if subject is None:
         raise ValueError("a dose session of a course has an id")
     return DesiredActivity(
-        key=desk.standings.key(kind, subject),
+        key=key or desk.standings.key(kind, subject),
         course=course.plan.key,
         family=course.plan.family,
         dose=course.latest,
+        for_patient=for_patient,
+        starts=starts,
+        due=due,
+        due_assumed=due_assumed,
+        repeats=repeats,
+        focus=focus,
         labels=course.plan.labels,
+        waits=waits,
     )
 
 

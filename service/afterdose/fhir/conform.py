@@ -15,10 +15,10 @@ from afterdose.core.errors import Problem
 from afterdose.fhir.conform_invariants import RULES, SIMPLE_QUANTITIES
 from afterdose.fhir.conform_references import check_reference
 from afterdose.fhir.findings import Enough, Findings
-from afterdose.fhir.primitives import CHECKS, is_absolute
+from afterdose.fhir.primitives import NARRATIVE, is_absolute
 from afterdose.fhir.profile_rules import ProfileRules, check_profile
 from afterdose.fhir.resource_types import R4_TYPES, WITHOUT_SHAPE
-from afterdose.fhir.shapes import RESOURCE, Field, Shape, primitive_extension, resource_shape, shape_of
+from afterdose.fhir.shapes import Field, Shape, primitive_extension, resource_shape, shape_of
 from afterdose.fhir.xhtml import links_within
 
 CHECKED_TYPES = frozenset(
@@ -111,6 +111,8 @@ class _Walk:
             if field is None:
                 self.other_member(value, name, item, shape, path, depth)
             elif not field.many:
+                if field.is_plain(item):
+                    continue
                 if isinstance(item, list):
                     self.found.add("structure", f"{path}.{name}", "must not be an array: at most one is allowed")
                 else:
@@ -135,12 +137,14 @@ class _Walk:
         for name in shape.required:
             if name not in value and f"_{name}" not in value:
                 self.found.add("required", f"{path}.{name}", "is required")
-        for choice, names in shape.choices.items():
-            count = sum(1 for name in names if name in value or f"_{name}" in value)
-            if count > 1:
-                self.found.add("structure", f"{path}.{choice}[x]", "must be given in one type only")
-            elif not count and choice in shape.required_choices:
-                self.found.add("required", f"{path}.{choice}[x]", "is required")
+        if shape.choices:
+            given = {name.removeprefix("_") for name in value}
+            for choice, names in shape.choices.items():
+                count = len(names & given)
+                if count > 1:
+                    self.found.add("structure", f"{path}.{choice}[x]", "must be given in one type only")
+                elif not count and choice in shape.required_choices:
+                    self.found.add("required", f"{path}.{choice}[x]", "is required")
         if len(value) == 1 and "id" in value and not shape.is_resource:
             self.found.add("invariant", path, "ele-1: must have a value or children")
 
@@ -152,13 +156,13 @@ class _Walk:
             fault = field.check(item)
             if fault is not None:
                 self.found.add(fault[0], path, fault[1])
-            elif field.check is CHECKS["xhtml"]:
+            elif field.check is NARRATIVE:
                 self.links(str(item), path)
             elif field.codes is not None and item not in field.codes:
                 self.found.add("code-invalid", path, f"must be one of: {', '.join(sorted(field.codes))}")
             elif isinstance(item, str) and item.startswith("#"):
                 self.used.add(item[1:])
-        elif field.model is None or field.model.__name__ == RESOURCE:
+        elif field.model is None:
             self.inner_resource(item, field.name, path, depth)
         else:
             inner = shape_of(field.model)
@@ -217,7 +221,7 @@ class _Walk:
             near = get_close_matches(name, shape.fields, n=1) if len(name) <= _LONGEST_NAME else []
             hint = f"; did you mean '{near[0]}'?" if near else ""
             self.found.add("structure", path, f"has a member that R4 does not define here{hint}")
-        elif field.check is CHECKS["xhtml"]:
+        elif field.check is NARRATIVE:
             self.found.add("structure", f"{path}.{field.name}", "a narrative has neither id nor extensions")
         elif not field.many:
             self.element(item, primitive_extension(), f"{path}.{field.name}", depth + 1)

@@ -12,6 +12,7 @@ from afterdose.fhir.findings import Findings
 from afterdose.fhir.primitives import is_absolute
 from afterdose.fhir.resource_types import R4_TYPES
 
+_TELLING = frozenset({"reference", "identifier", "display", "extension", "_reference"})
 _LOCAL = r"([A-Za-z]{1,64})/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?"
 _RELATIVE = re.compile(_LOCAL)
 _RESTFUL = re.compile(rf"https?://[^\s/?#]+(?:/[^\s?#]*)?/{_LOCAL}")
@@ -34,7 +35,7 @@ def check_reference(
     resource; ``known``: ``fullUrl`` -> resource type of a Bundle's entries.
     """
     literal, stated = reference.get("reference"), reference.get("type")
-    if not any(name in reference for name in ("reference", "identifier", "display", "extension", "_reference")):
+    if _TELLING.isdisjoint(reference):
         found.add("required", path, "a Reference needs a reference, an identifier or a display")
     kind: str | None = None
     local: str | None = None

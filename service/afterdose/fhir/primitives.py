@@ -135,6 +135,9 @@ def _xhtml(value: object) -> Fault | None:
     return narrative_fault(value) if isinstance(value, str) else _NO_STRING
 
 
+NARRATIVE: Check = _xhtml
+"""The check of what is to be read by people; what it links to is looked for as well."""
+
 CHECKS: Mapping[str, Check] = {
     "base64Binary": _base64,
     "boolean": _boolean,
@@ -157,5 +160,5 @@ CHECKS: Mapping[str, Check] = {
     "uri": _uri,
     "url": _uri,
     "uuid": _matching(_URN_UUID, "is not a urn:uuid in lower case"),
-    "xhtml": _xhtml,
+    "xhtml": NARRATIVE,
 }

@@ -6,29 +6,30 @@ knows. Everything else in a differential is documentation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from afterdose.fhir.findings import Findings
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One name on the way to an element; ``url`` picks the extensions of a slice."""
+class Step(NamedTuple):
+    """One name on the way to an element; ``url`` picks the extensions of a slice, ``choice`` begins the names."""
 
     name: str
     url: str | None = None
+    choice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ElementRule:
     """What a profile asks of one element, wherever its parent exists. ``fixed`` None: any value.
 
-    ``members``: the names that a choice may have under this profile (``valueCode``), None where R4's own hold.
-    ``codes``: what a code may be, None: any.
+    ``above``: the way to its parent. ``members``: the names that a choice may have under this profile
+    (``valueCode``), None where R4's own hold. ``codes``: what a code may be, None: any.
     """
 
-    steps: tuple[Step, ...]
+    above: tuple[Step, ...]
+    step: Step
     label: str
     least: int = 0
     most: int | None = None
@@ -36,6 +37,19 @@ class ElementRule:
     longest: int | None = None
     members: frozenset[str] | None = None
     codes: frozenset[str] | None = None
+
+    of_values: bool = field(init=False)
+    """Whether it asks more than how many there are."""
+
+    def __post_init__(self) -> None:
+        """Find out once what is asked at all."""
+        asked = (self.fixed, self.longest, self.members, self.codes)
+        object.__setattr__(self, "of_values", any(one is not None for one in asked))
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks anything: most of what a differential says of an element is documentation."""
+        return self.least > 0 or self.most is not None or self.of_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,47 +92,56 @@ def profile_rules(definition: Mapping[str, Any], codes: Mapping[str, frozenset[s
             continue
         fixed = next((str(value) for name, value in element.items() if name.startswith("fixed")), None)
         most = element.get("max", "*")
-        rules.append(
-            ElementRule(
-                steps=_steps(identity, slices),
-                label=identity.partition(".")[2],
-                least=int(element.get("min", 0)),
-                most=None if most == "*" else int(most),
-                fixed=fixed,
-                longest=element.get("maxLength"),
-                members=_members(identity, element),
-                codes=_bound(element, codes),
-            )
+        *above, step = _steps(identity, slices)
+        rule = ElementRule(
+            above=tuple(above),
+            step=step,
+            label=identity.partition(".")[2],
+            least=int(element.get("min", 0)),
+            most=None if most == "*" else int(most),
+            fixed=fixed,
+            longest=element.get("maxLength"),
+            members=_members(identity, element),
+            codes=_bound(element, codes),
         )
+        if rule.asks:
+            rules.append(rule)
     return ProfileRules(url=url, type=kind, elements=tuple(rules), constraints=tuple(constraints))
 
 
 def check_profile(root: Mapping[str, object], path: str, rules: ProfileRules, found: Findings) -> None:
     """Check a resource, or an extension when the profile is one, against the rules of a profile."""
-    parents: dict[tuple[Step, ...], list[tuple[str, Mapping[str, object]]]] = {}
+    parents: dict[tuple[Step, ...], list[tuple[str, Mapping[str, object]]]] = {(): [(path, root)]}
     for rule in rules.elements:
-        *way, last = rule.steps
-        if (above := tuple(way)) not in parents:
-            parents[above] = _nodes(root, path, above)
-        for place, parent in parents[above]:
-            values = list(_children(parent, place, last))
-            at = f"{place}.{last.name}"
+        if rule.above not in parents:
+            parents[rule.above] = _nodes(root, path, rule.above)
+        for place, parent in parents[rule.above]:
+            values = _children(parent, rule.step)
+            at = f"{place}.{rule.step.name}"
             if len(values) < rule.least:
                 found.add("required", at, f"{rule.label}: the profile asks for {rule.least} or more")
             elif rule.most is not None and len(values) > rule.most:
                 found.add("structure", at, f"{rule.label}: the profile allows {rule.most} at most")
-            for where, value in values:
-                if rule.fixed is not None and value != rule.fixed:
-                    found.add("value", where, f"{rule.label}: must be the value that the profile fixes")
-                if rule.codes is not None and isinstance(value, str) and value not in rule.codes:
-                    found.add("code-invalid", where, f"{rule.label}: must be one of the codes of its ValueSet")
-                if rule.members is not None and where.rpartition(".")[2] not in rule.members:
-                    found.add("structure", where, f"{rule.label}: the profile allows another type")
-                if rule.longest is not None and isinstance(value, str) and len(value) > rule.longest:
-                    found.add("value", where, f"{rule.label}: may have {rule.longest} characters at most")
+            for name, index, value in values if rule.of_values else ():
+                for code, text in _faults(rule, name if index is None else f"{name}[{index}]", value):
+                    found.add(code, _where(place, name, index), f"{rule.label}: {text}")
     for key, text in rules.constraints:
         if not _CONSTRAINTS[key](root):
             found.add("invariant", path, f"{key}: {text}")
+
+
+def _faults(rule: ElementRule, name: str, value: object) -> list[tuple[str, str]]:
+    """What is wrong with one value of an element that stands under ``name``: issue codes and texts."""
+    faults = []
+    if rule.fixed is not None and value != rule.fixed:
+        faults.append(("value", "must be the value that the profile fixes"))
+    if rule.codes is not None and isinstance(value, str) and value not in rule.codes:
+        faults.append(("code-invalid", "must be one of the codes of its ValueSet"))
+    if rule.members is not None and name not in rule.members:
+        faults.append(("structure", "the profile allows another type"))
+    if rule.longest is not None and isinstance(value, str) and len(value) > rule.longest:
+        faults.append(("value", f"may have {rule.longest} characters at most"))
+    return faults
 
 
 def _slice_urls(elements: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -158,7 +181,8 @@ def _steps(identity: str, slices: Mapping[str, str]) -> tuple[Step, ...]:
     for index, name in enumerate(names[1:], start=1):
         plain, _, slice_name = name.partition(":")
         url = slices[".".join(names[: index + 1])] if slice_name else None
-        steps.append(Step(plain, url))
+        choice = plain.removesuffix("[x]") if plain.endswith("[x]") else None
+        steps.append(Step(plain, url, choice))
     return tuple(steps)
 
 
@@ -166,29 +190,30 @@ def _nodes(root: Mapping[str, object], path: str, steps: Sequence[Step]) -> list
     nodes = [(path, root)]
     for step in steps:
         nodes = [
-            (where, child)
+            (_where(place, name, index), child)
             for place, parent in nodes
-            for where, child in _children(parent, place, step)
+            for name, index, child in _children(parent, step)
             if isinstance(child, dict)
         ]
     return nodes
 
 
-def _children(parent: Mapping[str, object], path: str, step: Step) -> list[tuple[str, object]]:
-    found: list[tuple[str, object]] = []
-    choice = step.name.removesuffix("[x]")
-    if choice == step.name and step.name not in parent:
-        return found
-    names = [step.name] if choice == step.name else [name for name in parent if name.startswith(choice)]
-    for name in names:
+def _children(parent: Mapping[str, object], step: Step) -> list[tuple[str, int | None, object]]:
+    """What stands at a step: its member name, its index in an array, and its value."""
+    found: list[tuple[str, int | None, object]] = []
+    for name in (step.name,) if step.choice is None else [one for one in parent if one.startswith(step.choice)]:
         value = parent.get(name)
         if isinstance(value, list):
-            found.extend((f"{path}.{name}[{index}]", item) for index, item in enumerate(value))
+            found.extend((name, index, item) for index, item in enumerate(value))
         elif value is not None:
-            found.append((f"{path}.{name}", value))
+            found.append((name, None, value))
     if step.url is None:
         return found
-    return [(where, item) for where, item in found if isinstance(item, dict) and item.get("url") == step.url]
+    return [one for one in found if isinstance(one[2], dict) and one[2].get("url") == step.url]
+
+
+def _where(place: str, name: str, index: int | None) -> str:
+    return f"{place}.{name}" if index is None else f"{place}.{name}[{index}]"
 
 
 def _one_requested_period(appointment: Mapping[str, object]) -> bool:

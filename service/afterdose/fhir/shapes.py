@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, get_args, get_origin
 
 from fhir.resources.R4B import get_fhir_model_class
 
-from afterdose.fhir.primitives import CHECKS, Check
+from afterdose.fhir.primitives import CHECKS, NARRATIVE, Check
 
 Model: TypeAlias = Any
 """A model class of ``fhir.resources.R4B``."""
@@ -80,7 +80,7 @@ _NOT_IN_R4 = frozenset({"subjectCanonical", "valueCodeableReference", "valueRati
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One element of a type. ``check`` is set for primitives, ``model`` for everything else."""
+    """One element of a type. ``check`` is set for primitives, ``model`` for data types; neither: any resource."""
 
     name: str
     many: bool
@@ -92,6 +92,15 @@ class Field:
     choice: str | None = None
     choice_required: bool = False
 
+    def is_plain(self, item: object) -> bool:
+        """Whether it is a primitive that is right and leads nowhere: of most there is no more to say."""
+        check = self.check
+        if check is None or check is NARRATIVE or check(item) is not None:
+            return False
+        if isinstance(item, str) and item.startswith("#"):
+            return False
+        return self.codes is None or item in self.codes
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -101,7 +110,7 @@ class Shape:
     is_resource: bool
     fields: Mapping[str, Field]
     required: tuple[str, ...]
-    choices: Mapping[str, tuple[str, ...]]
+    choices: Mapping[str, frozenset[str]]
     required_choices: frozenset[str]
 
 
@@ -140,11 +149,11 @@ def primitive_extension() -> Shape:
 
 
 def _shape(name: str, is_resource: bool, fields: Iterable[Field]) -> Shape:
-    choices: dict[str, tuple[str, ...]] = {}
+    choices: dict[str, frozenset[str]] = {}
     table = {field.name: field for field in fields}
     for item in table.values():
         if item.choice is not None:
-            choices[item.choice] = (*choices.get(item.choice, ()), item.name)
+            choices[item.choice] = choices.get(item.choice, frozenset()) | {item.name}
     return Shape(
         name=name,
         is_resource=is_resource,
@@ -164,7 +173,9 @@ def _field(model: Model, name: str, info: Any) -> Field:
     check = target = targets = None
     if hasattr(leaf, "get_model_klass"):
         target = leaf.get_model_klass()
-        if target.__name__ == "Reference":
+        if target.__name__ == RESOURCE:
+            target = None
+        elif target.__name__ == "Reference":
             allowed = facts.get("enum_reference_types") or [RESOURCE]
             targets = ANY_TYPE if RESOURCE in allowed else frozenset(allowed)
     else:

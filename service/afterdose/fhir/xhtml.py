@@ -6,7 +6,9 @@ as well.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
 _NAMESPACE = "http://www.w3.org/1999/xhtml"
 
@@ -78,39 +80,72 @@ _BROKEN: Fault = ("invariant", "txt-1: is not well-formed XHTML")
 _MISPLACED: Fault = ("invariant", "txt-1: holds an element, or text, where it may not stand")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """Inside an element: which elements may stand there, and none of which is ``forbidden`` at any depth below.
+
+    ``holds_text``: whether text may stand there; None: only white space.
+    """
+
+    name: str
+    allowed: frozenset[str]
+    forbidden: frozenset[str]
+    holds_text: bool | None
+
+
 def narrative_fault(div: str) -> Fault | None:
     """What is wrong with the XHTML of a narrative (issue code and sentence), or None. Linear in its length."""
     if _ILLEGAL.search(div):
         return ("value", "holds a control character")
     div = div.strip(" \t\r\n")
-    open_tags: list[str] = []
-    position, said_something = 0, False
-    while position < len(div):
+    around: list[_Place] = []
+    here: _Place | None = None
+    position, length, said_something = 0, len(div), False
+    while position < length:
         token = _TOKEN.match(div, position)
-        if token is None or (position > 0 and not open_tags):
+        if token is None or (here is None and position > 0):
             return _BROKEN
         position = token.end()
-        if (text := token["text"]) is not None:
-            if not open_tags or not _entities_known(text):
+        text, close, name, attributes, empty = token.groups()
+        if text is not None:
+            if here is None or ("&" in text and not _entities_known(text)):
                 return _BROKEN
-            if open_tags[-1] in _VOID or (open_tags[-1] in _HOLDS and not text.isspace()):
+            if here.holds_text is False or (here.holds_text is None and not text.isspace()):
                 return _MISPLACED
             said_something = said_something or not text.isspace()
-        elif (name := token["open"]) is not None:
-            fault = _tag_fault(name, token["attributes"], is_root=not open_tags) or _place_fault(name, open_tags)
-            if fault is not None:
+        elif name is not None:
+            if (here is None or attributes or name not in _ELEMENTS) and (
+                fault := _tag_fault(name, attributes, is_root=here is None)
+            ):
                 return fault
+            if here is not None and name not in here.allowed:
+                return _MISPLACED
             said_something = said_something or name == "img"
-            if not token["empty"]:
-                open_tags.append(name)
-        elif (name := token["close"]) is not None:
-            if not open_tags or open_tags.pop() != name:
+            if not empty:
+                here = _inside(name, here.forbidden if here is not None else frozenset())
+                around.append(here)
+        elif close is not None:
+            if here is None or around.pop().name != close:
                 return _BROKEN
-        elif not open_tags:
+            here = around[-1] if around else None
+        elif here is None:
             return _BROKEN
-    if open_tags:
+    if around:
         return _BROKEN
     return None if said_something else ("invariant", "txt-2: the narrative says nothing")
+
+
+@lru_cache(maxsize=1024)
+def _inside(name: str, forbidden: frozenset[str]) -> _Place:
+    """The place inside an element; ``forbidden``: what may not stand there because of the elements around it."""
+    if name in _NOT_IN_ITSELF:
+        forbidden |= {name}
+    if name == "p":
+        forbidden |= _NOT_IN_A_PARAGRAPH
+    if name in _RUNNING_TEXT:
+        forbidden |= _BLOCKS
+    allowed = frozenset[str]() if name in _VOID else _HOLDS.get(name, _ELEMENTS - _HELD)
+    return _Place(name, allowed - forbidden, forbidden, None if name in _HOLDS else name not in _VOID)
 
 
 def _tag_fault(name: str, text: str, *, is_root: bool) -> Fault | None:
@@ -146,19 +181,6 @@ def links_within(div: str) -> frozenset[str]:
     if '"#' not in div and "'#" not in div:
         return frozenset()
     return frozenset(_HERE.findall(div)) - frozenset(_NAMED.findall(div))
-
-
-def _place_fault(name: str, around: Sequence[str]) -> Fault | None:
-    """Whether an element may stand in the elements around it, the outermost first."""
-    if not around:
-        return None
-    parent = around[-1]
-    held = name in _HOLDS[parent] if parent in _HOLDS else name not in _HELD
-    if not held or parent in _VOID or (name in _NOT_IN_ITSELF and name in around):
-        return _MISPLACED
-    if (name in _NOT_IN_A_PARAGRAPH and "p" in around) or (name in _BLOCKS and not _RUNNING_TEXT.isdisjoint(around)):
-        return _MISPLACED
-    return None
 
 
 def _entities_known(text: str) -> bool:

@@ -149,7 +149,7 @@ class Delivery:
         """What stands there is out of date. Where it may be written again, the next generation takes its place; where
         its end can be said, it is ended; else a person is told. Raises StandsOtherwise."""
         if draft.again:
-            follower = replace(draft.key, generation=draft.key.generation + 1)
+            follower = draft.key._replace(generation=draft.key.generation + 1)
             self.journal.keep(
                 replace(row, standing=Standing.WITHDRAWN, attempts=0), self.journal.new_row(follower, draft.type)
             )

@@ -21,6 +21,7 @@ from afterdose.core.plan import decide
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.core.session import begins, ends
+from afterdose.core.standing import Standings
 from afterdose.core.verdicts import judge
 from afterdose.core.window import NextDose
 from afterdose.fhir.administration import TYPE, envelope
@@ -136,7 +137,8 @@ def _as_given(patient: str | None, doses: Sequence[Dose], beside: Beside, site: 
 
 def _preview(snapshot: Snapshot, now: datetime) -> Preview:
     care = decide(snapshot, now)
-    planned = tuple(dose for dose in judge(snapshot).doses if dose.kind is PlannedKind.PLANNED)
+    doses = judge(snapshot, Standings(snapshot.known)).doses
+    planned = tuple(dose for dose in doses if dose.kind is PlannedKind.PLANNED)
     return Preview(patient=snapshot.patient, verdicts=_ordered(care.verdicts), care=care, planned=planned)
 
 

@@ -81,7 +81,7 @@ def test_a_deletion_of_something_of_ours_is_its_patients(store: Store, claimed: 
 
 
 def test_recording_again_replaces_the_row_of_the_same_artifact(store: Store, claimed: Claim) -> None:
-    second = replace(APPOINTMENT, key=replace(APPOINTMENT.key, generation=1))
+    second = replace(APPOINTMENT, key=APPOINTMENT.key._replace(generation=1))
     store.ledger.record(claimed, [APPOINTMENT, second])
     store.ledger.record(claimed, [replace(APPOINTMENT, standing=Standing.WITHDRAWN)])
     standings = {row.key.generation: row.standing for row in store.ledger.load("main", "ann")}

@@ -436,12 +436,12 @@ def test_an_artifact_of_an_earlier_generation_is_left_alone() -> None:
     snapshot = a_snapshot(MONDAY, accept_auto=True)
     after = after_writing(snapshot, decide(snapshot, NOW))
     old = {
-        replace(key, generation=0): KnownArtifact(key=key, standing=Standing.WITHDRAWN)
+        key._replace(generation=0): KnownArtifact(key=key, standing=Standing.WITHDRAWN)
         for key in after.known.artifacts
         if key.kind in ACTIVITIES
     }
     rows = {
-        replace(key, generation=1): replace(row, key=replace(key, generation=1))
+        key._replace(generation=1): replace(row, key=key._replace(generation=1))
         for key, row in after.known.artifacts.items()
         if key.kind in ACTIVITIES
     }

@@ -74,7 +74,7 @@ def whole() -> Care:
     care = decide(snapshot, NOW)
     (reminded,) = [one for one in care.activities if one.key.kind is ArtifactKind.COMMITMENTS]
     reminder = replace(
-        reminded, key=replace(reminded.key, kind=ArtifactKind.COMMITMENTS_REMINDER), for_patient=False, starts=None
+        reminded, key=reminded.key._replace(kind=ArtifactKind.COMMITMENTS_REMINDER), for_patient=False, starts=None
     )
     return replace(care, activities=(*care.activities, reminder))
 
