@@ -163,6 +163,10 @@ def test_no_representation_shows_a_secret(tmp_path: Path) -> None:
         ),
         (LEAST.replace('target = "ehr"', ""), "sources.ehr.target: expected the name of a target"),
         (LEAST.replace('target = "ehr"', 'target = "ehr"\nzone = "Mars/Olympus"'), "sources.ehr.zone: expected a time"),
+        (
+            LEAST.replace('target = "ehr"', 'target = "ehr"\nreadable = false\npatient_identifier_system = "urn:mrn"'),
+            "sources.ehr.patient_identifier_system: expected readable = true besides",
+        ),
         (LEAST.replace("[sources.ehr]", '[sources."Ehr "]').replace("ources.ehr.s", 'ources."Ehr ".s'), "sources.Ehr "),
         (
             LEAST.replace("https://ehr.example.org/fhir/", "ftp://ehr"),

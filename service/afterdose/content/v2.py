@@ -111,5 +111,5 @@ def _codes(name: str, overlay: Path | None, meanings: Mapping[str, Any]) -> dict
     for row in concept_rows(name, overlay):
         if row.target not in meanings:
             raise BadContent(f"{row.at}.target: expected one of {', '.join(sorted(meanings))}")
-        found[row.code] = meanings[row.target]
+        found[row.code.casefold()] = meanings[row.target]
     return found

@@ -86,7 +86,8 @@ class SourceSchema(Strict):
         },
     )
     patient_identifier_system = text(
-        "The identifier system, in the EHR, of the patients' numbers that its HL7 v2 messages give.",
+        "The identifier system, in the EHR, of the patients' numbers that its HL7 v2 messages give. The EHR is asked\n"
+        "who has that number, so readable stays true.",
         load_default=None,
         example="https://hospital.example.org/mrn",
     )
@@ -185,6 +186,9 @@ def build_source(
     if signatures and not secrets and tokens is None and not entry["readable"]:
         expected = "expected a secret besides, or readable = true: a signature does not cover which dose a delete names"
         raise BadSettings(f"sources.{name}.secrets: {expected}")
+    if entry["patient_identifier_system"] is not None and not entry["readable"]:
+        expected = "expected readable = true besides: it is the EHR that is asked whose number it is"
+        raise BadSettings(f"sources.{name}.patient_identifier_system: {expected}")
     auth = build_auth(f"sources.{name}.auth", entry.pop("auth"), folder)
     readable, zoned = entry["readable"], entry["zone"] is not None
     poll = polling(f"sources.{name}.poll", entry.pop("poll"), readable=readable, zoned=zoned, folder=folder)

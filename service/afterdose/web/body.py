@@ -64,6 +64,7 @@ class BodyReader:
             raise _too_large(most)
         body = self._within_time(stream, most + 1 if declared is None else declared)
         if len(body) > most:
+            self._within_time(stream, _MOST_DISCARDED - len(body), discard=True)
             raise _too_large(most)
         if declared is not None and len(body) < declared:
             raise BadInput(Problem("structure", "", "the body is shorter than its Content-Length"))

@@ -36,9 +36,9 @@ def test_a_site_s_table_wins(tmp_path: Path) -> None:
 
 
 def test_a_site_s_codes_win(tmp_path: Path) -> None:
-    site = overlay(tmp_path, CODES, ('"code": "CP"', '"code": "GIVEN"'))
+    site = overlay(tmp_path, CODES, ('"code": "CP"', '"code": "DONE"'))
 
-    assert read_v2(site).completion["GIVEN"] == "completed"
+    assert read_v2(site).completion["done"] == "completed"
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,8 @@ class Scene:
 def action(scene: Scene) -> Action:
     """What is to be done with the administration, from the second field of the status row."""
     row = next(row for row in scene.mapping.rows if row.rule is Rule.STATUS)
-    said = scene.first(row.fields[1])
-    if said is None:
+    said = (scene.first(row.fields[1]) or "").casefold()
+    if not said:
         return scene.mapping.action_when_absent
     if said not in scene.mapping.actions:
         raise BadInput(Problem("code-invalid", scene.path(row.fields[1]), "is not an action that the table knows"))
@@ -78,10 +78,10 @@ def action(scene: Scene) -> Action:
 def _status(scene: Scene, row: Row) -> Made:
     """Completion (RXA-20), action (RXA-21), rate (RXA-12) and end (RXA-4)."""
     completion, _, rate, end = row.fields
-    said, mapping = scene.first(completion), scene.mapping
-    if said is not None and said not in mapping.completion:
+    said, mapping = (scene.first(completion) or "").casefold(), scene.mapping
+    if said and said not in mapping.completion:
         raise BadInput(Problem("code-invalid", scene.path(completion), "is not a status that the table knows"))
-    if said is not None:
+    if said:
         return {"": mapping.completion[said]}
     running = scene.first(rate) is not None and scene.first(end) is None
     return {"": mapping.status_while_running if running else mapping.status_when_absent}

@@ -25,11 +25,16 @@ _CHARSETS = {
     "UTF-8": "utf-8",
     "UNICODE": "utf-8",
     **{f"8859/{part}": f"iso8859_{part}" for part in (*range(1, 10), 15)},
+    "BIG-5": "big5",
+    "GB 18030-2000": "gb18030",
+    "KS X 1001": "euc_kr",
     "WINDOWS-1252": "cp1252",
     "CP1252": "cp1252",
 }
 """HL7 table 0211, as far as one codec can read it, and two names that are not in it but in use."""
 _UNDECLARED = frozenset({"", "ASCII"})
+_ESCAPED = frozenset({"ISO IR14", "ISO IR87", "ISO IR159"})
+"""The sets of ISO-2022-JP-2, which a message changes to by escape sequences; they stand among repetitions of MSH-18."""
 _HEADER = re.compile(rb"MSH([^\w\s])([^\w\s\x00-\x20\x7f-\xff]{3,5})(?=\1)")
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -112,7 +117,7 @@ def parse(raw: bytes) -> Message:
         raise BadInput(Problem("not-supported", body[:3].decode(), "is a batch: messages are taken one at a time"))
     if head is None or len(set(head[1] + head[2])) != len(head[1] + head[2]):
         raise BadInput(Problem("structure", "MSH-2", "the message does not begin with MSH and its encoding characters"))
-    codec = _codec(body, head[1])
+    codec = _codec(body, head[1], chr(head[2][1]))
     encoding = Encoding(head[1].decode("ascii"), head[2].decode("ascii"), codec)
     text = _lines(_decoded(body, codec))
     if sum(map(text.count, f"\r{encoding.field}{encoding.characters}")) > MOST_DELIMITERS:
@@ -123,11 +128,15 @@ def parse(raw: bytes) -> Message:
     return Message(encoding, segments, raw)
 
 
-def _codec(body: bytes, separator: bytes) -> str:
+def _codec(body: bytes, separator: bytes, repetition: str) -> str:
+    """That of the set in MSH-18. Bytes of a set that is not read could be taken for delimiters. Raises BadInput."""
     declared = re.split(rb"[\r\n]", body, maxsplit=1)[0].split(separator)[17:18]
     said = declared[0].decode("latin-1") if declared else ""
-    name = re.split(r"[~^\\]", said)[0].strip().upper() if said != NULL else ""
-    if name not in _CHARSETS:
+    named = {re.split(r"[\^\\]", each)[0].strip().upper() for each in said.split(repetition)} - {NULL} - _UNDECLARED
+    if named & _ESCAPED and named <= _ESCAPED | {"ISO IR6"}:
+        return "iso2022_jp_2"
+    name = next(iter(named), "")
+    if len(named) > 1 or name not in _CHARSETS:
         raise BadInput(Problem("code-invalid", "MSH-18", "is a character set that is not read here"))
     if name in _UNDECLARED and not _is_utf8(body):
         return "iso8859_1"

@@ -120,9 +120,9 @@ class V2Mapping:
     ucum: str
     class_system: str
     completion: Mapping[str, str]
-    """HL7 table 0322 -> MedicationAdministration.status."""
+    """HL7 table 0322, and words that feeds write instead, in lower case -> MedicationAdministration.status."""
     actions: Mapping[str, Action]
-    """HL7 tables 0206 and 0323."""
+    """HL7 tables 0206 and 0323, in lower case."""
     classes: Mapping[str, str]
     """HL7 table 0004 -> code of ``class_system``."""
     systems: Mapping[str, str]

@@ -22,6 +22,8 @@ from afterdose.fhir.v2.mapping import Action, Alternatives, FieldRef, V2Mapping
 
 ID_PREFIX = "v2-"
 ER7 = "x-application/hl7-v2+er7"
+MOST_KEPT = 16_777_216
+"""Every administration keeps the message that it came in: so many bytes may that be together."""
 _ORIGINAL = "er7"
 _CONTINUED = ("ADD", "DSC")
 
@@ -56,6 +58,7 @@ def is_translated(resource_id: str) -> bool:
 def translate(message: Message, mapping: V2Mapping, facility: Facility) -> tuple[Translation, ...]:
     """Every administration of a message, in its order. Raises BadInput with paths such as ``RXA[2]-3``."""
     _check_whole(message)
+    _check_size(message)
     made = tuple(_translation(scene, message) for scene in _scenes(message, mapping, facility))
     if not made:
         raise BadInput(Problem("structure", "RXA", "there is no administration in this message"))
@@ -68,13 +71,25 @@ def translate(message: Message, mapping: V2Mapping, facility: Facility) -> tuple
 
 
 def _check_whole(message: Message) -> None:
-    """A part of a message (HL7 v2.9 section 2.10.2) may say something else than the whole. Raises BadInput."""
-    if message.header.text(14) is not None:
+    """A part of a message (HL7 v2.9 section 2.10.2) may say something else than the whole. Raises BadInput.
+
+    Some senders write something of their own into MSH-14; a continuation repeats neither patient nor order.
+    """
+    names = {segment.name for segment in message.segments}
+    if message.header.text(14) is not None and not {"PID", "ORC"} <= names:
         raise BadInput(Problem("structure", "MSH-14", "continues another message: messages are taken whole"))
     for segment in message.segments:
         if segment.name in _CONTINUED:
             text = "says that the message is continued: messages are taken whole"
             raise BadInput(Problem("structure", segment.name, text))
+
+
+def _check_size(message: Message) -> None:
+    """Raises BadInput where what would be kept is out of all proportion to the message."""
+    count = sum(segment.name == "RXA" for segment in message.segments)
+    if count * len(message.raw) > MOST_KEPT:
+        text = "has too many administrations for its size: send it in parts, or without what is large in it"
+        raise BadInput(Problem("too-costly", f"RXA[{count}]", text))
 
 
 def _scenes(message: Message, mapping: V2Mapping, facility: Facility) -> Iterator[Scene]:

@@ -383,6 +383,8 @@ def test_an_oid_is_a_system_where_the_site_names_none() -> None:
         ("infusion", "ORC|RE", "PID|2||1^^^GH^MR\nORC|RE", "structure", "PID[2]"),
         ("infusion", "ORC|RE", "MSH|^~\\&|A\nORC|RE", "structure", "MSH[2]"),
         ("infusion", "P|2.5.1", "P|2.5.1||||||EBCDIC", "code-invalid", "MSH-18"),
+        ("infusion", "P|2.5.1", "P|2.5.1||||||~EBCDIC", "code-invalid", "MSH-18"),
+        ("infusion", "P|2.5.1", "P|2.5.1||||||8859/1~8859/2", "code-invalid", "MSH-18"),
         ("infusion", "MSH|^~\\&|", "MSH|^^\\&|", "structure", "MSH-2"),
         ("esketamine-two-devices", "RXA|0|2|20260105100500", "RXA|0|1|20260105100500", "duplicate", "RXA[2]-2"),
         ("esketamine-two-devices", "20260105100500", "x", "value", "RXA[2]-3"),
@@ -396,6 +398,57 @@ def test_bytes_that_are_not_in_the_declared_character_set_are_refused() -> None:
     raw = changed("infusion", ("P|2.5.1", "P|2.5.1||||||UNICODE UTF-8")).replace(b"MARA", b"M\xe4RA")
 
     assert problem(raw) == ("value", "MSH-18")
+
+
+@pytest.mark.parametrize(
+    ("declared", "codec", "words"),
+    [
+        ("~ISO IR87||ISO 2022-1994", "iso2022_jp", "ケタミン静注用五〇ミリ"),
+        ("ISO IR6~ISO IR14~ISO IR159", "iso2022_jp_2", "ケタミン"),
+        ("GB 18030-2000", "gb18030", "氯胺酮"),
+        ("BIG-5", "big5", "氯胺酮功許"),
+        ("KS X 1001", "euc_kr", "케타민"),
+        ("ASCII~8859/1", "iso8859_1", "kétamine"),
+    ],
+)
+def test_a_message_in_a_set_of_several_bytes_is_read_before_it_is_divided(
+    declared: str, codec: str, words: str
+) -> None:
+    text = changed("infusion", ("P|2.5.1", f"P|2.5.1||||||{declared}"), ("^ketamine^", f"^{words}^")).decode()
+
+    contained = only(text.encode(codec))["contained"]
+    (drug,) = (one["code"] for one in contained if one["resourceType"] == "Medication")
+
+    assert drug["coding"][0]["display"] == words
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [("cp", "completed"), ("Given", "completed"), ("GIVEN", "completed"), ("not given", "not-done")],
+)
+def test_a_completion_may_be_said_in_words_and_in_any_case(said: str, status: str) -> None:
+    assert only(changed("infusion", ("|CP|A", f"|{said}|a")))["status"] == status
+
+
+def test_a_number_of_the_type_mrn_is_one_of_the_type_mr() -> None:
+    resource = only(changed("infusion", ("70001^^^GH^MR", "70001^^^GH^MRN")))
+
+    assert resource["subject"]["identifier"]["value"] == "70001"
+
+
+def test_something_in_msh_14_does_not_make_a_whole_message_a_part_of_one() -> None:
+    continued = ("P|2.5.1", "P|2.5.1||CAC^01554")
+
+    assert only(changed("infusion", continued))["status"] == "completed"
+    assert problem(changed("infusion", continued, ("ORC|RE|P1001|F2001\n", ""))) == ("structure", "MSH-14")
+
+
+def test_a_message_that_would_be_kept_a_thousand_times_is_refused() -> None:
+    many = "".join(f"RXA|0|{number}|20260105103000||6130^ketamine^RXNORM|5|mg\n" for number in range(2, 1002))
+    raw = changed("infusion").rstrip() + b"\nNTE|1||" + b"x" * 20_000 + b"\n"
+
+    assert len(translated(raw)) == 1
+    assert problem(raw + many.encode()) == ("too-costly", "RXA[1001]")
 
 
 def test_a_message_of_nothing_but_delimiters_costs_little() -> None:
