@@ -63,9 +63,15 @@ HARMLESS = frozenset(
         "zoneinfo",
     }
 )
-# FHIR's own models describe the shapes that our resources are checked against, and python-hl7 splits messages; nothing
-# else may use them.
-LIBRARIES = {"fhir/conform.py": "fhir.resources", "fhir/shapes.py": "fhir.resources", "fhir/v2/er7.py": "hl7"}
+# FHIR's own models describe the shapes that our resources are checked against, python-hl7 splits messages, and orjson
+# writes JSON; nothing else may use them.
+LIBRARIES = {
+    "fhir/conform.py": "fhir.resources",
+    "fhir/shapes.py": "fhir.resources",
+    "fhir/strict_json.py": "orjson",
+    "fhir/v2/er7.py": "hl7",
+    "work/merge.py": "orjson",
+}
 # A clock, chance, the environment, or a file behind the name of something harmless.
 CALLS = frozenset(
     {

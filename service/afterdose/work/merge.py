@@ -15,18 +15,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 Resource = dict[str, Any]
 Owned = Mapping[str, Any]
 
 _NOT_CONTENT = frozenset({"resourceType", "id", "meta", "implicitRules", "language"})
 
 
+_SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
 def fingerprint(value: object) -> str:
     """A short digest of a JSON value, the same for the same content whatever the order of members."""
-    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:20]
+    try:
+        canonical = orjson.dumps(value, default=str, option=_SORTED)
+    except TypeError:  # whole numbers beyond 64 bits, or nested deeper than it goes
+        canonical = _CANONICAL.encode(value).encode()
+    return hashlib.sha256(canonical).hexdigest()[:20]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,3 +152,10 @@ def test_what_is_written_is_json_and_reads_back_equal(value: strict_json.Json) -
 
     assert strict_json.loads(written) == value
     json.loads(written)
+
+
+@given(VALUES)
+def test_a_number_beyond_64_bits_changes_nothing_of_how_the_rest_is_written(value: strict_json.Json) -> None:
+    alone = strict_json.dumps([value])
+
+    assert strict_json.dumps([value, 10**30]) == alone[:-1] + b",1000000000000000000000000000000]"

@@ -1,9 +1,11 @@
 """What people changed in the EHR stays; what is ours follows the facts."""
 
+from decimal import Decimal
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterdose.work.merge import merge, rebase, settle, still_ours
+from afterdose.work.merge import fingerprint, merge, rebase, settle, still_ours
 
 
 def a_plan(**elements):
@@ -21,6 +23,13 @@ def written(desired, current=None, owned=None):
     merged = merge(desired, current, owned or {})
     stands = {**merged.resource, "id": "7", "meta": {"versionId": "1", **merged.resource.get("meta", {})}}
     return stands, settle(merged, stands)
+
+
+def test_a_fingerprint_of_the_ledger_holds_for_every_later_version():
+    said = {"b": [1, Decimal("35.00"), '\u00e9\u2028\x7f"\\\n'], "a": {"d": None, "c": True}}
+
+    assert fingerprint(said) == fingerprint(dict(reversed(said.items()))) == "d981067fcb54ed807c3b"
+    assert fingerprint({**said, "e": 10**30}) == "c5fd411b896e831779a3"
 
 
 def test_a_first_write_is_sent_as_it_is():
