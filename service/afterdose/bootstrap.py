@@ -38,11 +38,12 @@ from afterdose.work.gather import Gatherer
 from afterdose.work.identity import Identities
 from afterdose.work.messages import Desk, Messages
 from afterdose.work.reception import Origin
-from afterdose.work.reconcile import Reconciler, Target
+from afterdose.work.reconcile import Reconciler
 from afterdose.work.related import Source
 from afterdose.work.starting import follow_rules, go_live
 from afterdose.work.surroundings import Surroundings
 from afterdose.work.sweep import Sweeper
+from afterdose.work.target import Target
 from afterdose.work.watch import Watch
 from afterdose.work.worker import Worker
 

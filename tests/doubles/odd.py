@@ -163,6 +163,21 @@ def _says_nothing_and_no_version(exchange: Exchange) -> None:
         exchange.put(bundle)
 
 
+def _stubs(exchange: Exchange) -> None:
+    """What was written comes back as a type and an id."""
+    if exchange.writes and exchange.path.rstrip("/").endswith("/fhir"):
+        bundle = exchange.json()
+        exchange.put(
+            {**bundle, "entry": [{**entry, "resource": _stub(entry["resource"])} for entry in bundle["entry"]]}
+        )
+    elif exchange.writes:
+        exchange.put(_stub(exchange.json()))
+
+
+def _stub(resource: Resource) -> Resource:
+    return {name: resource[name] for name in ("resourceType", "id")}
+
+
 def _outcomes(exchange: Exchange) -> None:
     """A write is answered with an OperationOutcome that tells of success."""
     if exchange.writes and not exchange.path.rstrip("/").endswith("/fhir"):
@@ -227,6 +242,7 @@ HABITS: Mapping[str, Habit] = {
     "adds and answers nothing": Habit(stores=_adds, says=_says_nothing),
     "reorders and answers neither body nor version": Habit(stores=_reorders, says=_says_nothing_and_no_version),
     "answers writes with an OperationOutcome": Habit(says=_outcomes),
+    "answers writes with a type and an id": Habit(says=_stubs),
     "a relative Location": Habit(says=_relative),
     "the Location of an inner host": Habit(says=_elsewhere),
     "no Location and no body": Habit(says=_unlocated),

@@ -158,3 +158,22 @@ def test_a_withdrawn_dose_leaves_nothing_to_do(ward: Ward) -> None:
     ward.settle()
     assert asked(ward) == []
     assert [goal["lifecycleStatus"] for goal in ward.ehr.all("Goal")] == ["entered-in-error"]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_activated_plan_whose_only_dose_is_withdrawn_is_revoked(together: bool, tmp_path: Path) -> None:
+    with Ward(tmp_path, behaviour=Behaviour() if together else Behaviour(transaction="undeclared")) as ward:
+        charted = first_dose(ward)
+        activate(ward)
+        ward.chart({**charted, "status": "entered-in-error"})
+        ward.settle()
+        assert [(plan["status"], plan["intent"]) for plan in ward.plans()] == [("revoked", "plan")]
+        assert [one["status"] for one in ward.appointments()] == ["cancelled"]
+
+
+def test_an_activated_plan_whose_course_went_quiet_is_completed(ward: Ward) -> None:
+    first_dose(ward)
+    activate(ward)
+    ward.clock.advance(timedelta(days=91))
+    ward.settle()
+    assert [plan["status"] for plan in ward.plans()] == ["completed"]

@@ -92,6 +92,29 @@ def test_refused_credentials_park_nobody(ward: Ward, log: io.StringIO) -> None:
     assert len(ward.plans(*OPEN_PLANS)) == 1
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 406])
+def test_an_ehr_that_does_not_say_what_it_takes_is_asked_again_and_alarmed_once(
+    ward: Ward, log: io.StringIO, status: int
+) -> None:
+    said = b'{"resourceType": "OperationOutcome"}'
+    answer = faults.Answer(status, (("Content-Type", "application/fhir+json"),), said)
+    ward.ehr.fail_next("GET", "/metadata", lambda *_: answer, times=FOR_EVER)
+    ward.chart(DOSE)
+    for _ in range(20):
+        ward.step()
+        ward.clock.advance(timedelta(minutes=20))
+    assert ward.store.agenda.parked() == []
+    assert alarms(log) == ["metadata"]
+    assert ward.plans() == []
+
+    ward.ehr.clear_faults()
+    ward.settle()
+    ward.check()
+    assert len(ward.plans(*OPEN_PLANS)) == 1
+    assert alarms(log) == ["metadata"]
+    assert '"an EHR says again what it takes"' in log.getvalue()
+
+
 def test_an_artifact_that_may_not_be_read_any_more_is_a_question_with_the_code_of_the_ehr(ward: Ward) -> None:
     ward.chart(DOSE)
     ward.settle()

@@ -17,6 +17,7 @@ from afterdose.ehr.answers import Written, same_version
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.interactions import INTERACTIONS, Interaction
 from afterdose.ehr.wire import TransactionEntry, identifier_query
+from afterdose.fhir.encode import status_element
 from afterdose.fhir.profile_rules import ProfileRules
 from afterdose.fhir.rungs import GENERIC, EhrFacts
 from afterdose.store.rows import LedgerRow
@@ -239,9 +240,15 @@ class Delivery:
         return self.client.update(row.resource_type, row.ehr_id, write.merged.resource, if_match=write.if_match)
 
     def _with_body(self, write: Write, done: Written) -> Written:
-        """What an EHR stored that answered with nothing but an id, where it can be read and nobody changed it since."""
+        """What an EHR stored that answered with nothing but an id, where it can be read and nobody changed it since.
+
+        A resource without the status that each of ours must have is no more than an id.
+        """
         type_ = write.row.resource_type
-        if done.resource is not None or Interaction.READ not in INTERACTIONS.get(type_, ()):
+        if done.resource is not None and status_element(type_) in done.resource:
+            return done
+        done = replace(done, resource=None)
+        if Interaction.READ not in INTERACTIONS.get(type_, ()):
             return done
         self.hold()
         try:

@@ -6,7 +6,10 @@ from then on; what a person removed is not put back; what we never wrote is left
 ``Owned`` is the memory between two writes, kept in the ledger as JSON:
 
 * element -> fingerprint of what the server returned, or
-* element -> list of [fingerprint of what we wanted, fingerprint of what the server returned].
+* element -> list of [fingerprint of what we wanted, fingerprint of what the server returned, what the entry refers to].
+
+What an entry refers to (``Appointment/7``, None where it names nothing) is how it is known again once we want it in
+other words: an activity that a person removed stays away, one that a person reworded is not named a second time.
 """
 
 import hashlib
@@ -53,7 +56,7 @@ def merge(desired: Resource, current: Resource | None, owned: Owned) -> Merged:
         for element in _content(desired):
             wanted = desired[element]
             if isinstance(wanted, list):
-                ours[element] = [[fingerprint(entry), place] for place, entry in enumerate(wanted)]
+                ours[element] = [[fingerprint(entry), place, _named(entry)] for place, entry in enumerate(wanted)]
             else:
                 ours[element] = fingerprint(wanted)
         return Merged(resource=desired, ours=ours)
@@ -92,8 +95,9 @@ def settle(merged: Merged, returned: Resource) -> dict[str, Any]:
         there = returned.get(element)
         if isinstance(mine, list):
             sent = [fingerprint(entry) for entry in merged.resource.get(element) or []]
-            stored = _stored_as(sent, there)
-            owned[element] = [[wanted, place if isinstance(place, str) else stored[place]] for wanted, place in mine]
+            stored, names = _stored_as(sent, there), _names(there)
+            placed = [(one, place if isinstance(place, str) else stored[place], name) for one, place, name in mine]
+            owned[element] = [[wanted, mark, names.get(mark, name)] for wanted, mark, name in placed]
         elif element in merged.taken_over:
             owned[element] = mine
         elif there is not None:
@@ -110,8 +114,10 @@ def rebase(owned: Owned, current: Resource) -> dict[str, Any]:
     for element, mine in owned.items():
         there = current.get(element)
         if isinstance(mine, list):
-            stored = _stored_as([returned for _, returned in mine], there)
-            found[element] = [[wanted, now] for (wanted, _), now in zip(mine, stored, strict=True)]
+            stored, names = _stored_as([returned for _, returned, _ in mine], there), _names(there)
+            found[element] = [
+                [wanted, now, names.get(now, name)] for (wanted, _, name), now in zip(mine, stored, strict=True)
+            ]
         else:
             found[element] = mine if there is None else fingerprint(there)
     return found
@@ -136,7 +142,7 @@ def still_ours(current: Resource, owned: Owned, elements: Sequence[str]) -> bool
             continue
         if isinstance(before, list):
             prints = {fingerprint(entry) for entry in there or []}
-            if any(returned not in prints for _, returned in before):
+            if any(returned not in prints for _, returned, _ in before):
                 return False
         elif (fingerprint(there) if there is not None else None) != before:
             return False
@@ -148,9 +154,9 @@ def took_effect(current: Resource, *, owned: Owned, sent: Owned) -> bool:
     for element, mine in sent.items():
         there, before = current.get(element), owned.get(element)
         if isinstance(mine, list):
-            known = {entry[1] for entry in before} if isinstance(before, list) else set()
+            known = {returned for _, returned, _ in before} if isinstance(before, list) else set()
             prints = {fingerprint(entry) for entry in there or []}
-            if any(returned in prints and returned not in known for _, returned in mine):
+            if any(returned in prints and returned not in known for _, returned, _ in mine):
                 return True
         elif mine != before and there is not None and fingerprint(there) == mine:
             return True
@@ -161,29 +167,46 @@ def _content(resource: Resource) -> set[str]:
     return set(resource) - _NOT_CONTENT
 
 
-def _merge_list(wanted: list[Any], there: list[Any], before: list[list[str]]) -> tuple[list[Any], list[list[Any]]]:
+def _named(entry: object) -> str | None:
+    """What an entry refers to, as type and id, wherever the EHR says that it is; None where it refers to nothing."""
+    reference = entry.get("reference") if isinstance(entry, dict) else None
+    if isinstance(reference, dict):
+        reference = reference.get("reference")
+    return "/".join(reference.split("/")[-2:]) if isinstance(reference, str) else None
+
+
+def _names(entries: object) -> dict[str, str | None]:
+    """What each entry of a list refers to, by its fingerprint."""
+    return {fingerprint(entry): _named(entry) for entry in entries} if isinstance(entries, list) else {}
+
+
+def _merge_list(wanted: list[Any], there: list[Any], before: list[list[Any]]) -> tuple[list[Any], list[list[Any]]]:
     """Our entries in the order we want them, in the places where ours stood; others' entries untouched.
 
-    In the second value an entry carries its place in the first, or, where a person removed it, the
-    fingerprint it had (so that it is not put back later).
+    In the second value an entry carries its place in the first, or, where a person removed or reworded it, the
+    fingerprint it had (so that it is not put back later); and what it refers to.
     """
-    returned_of = {entry[0]: entry[1] for entry in before}
+    returned_of = {wanted_then: returned for wanted_then, returned, _ in before}
+    returned_as = {name: returned for _, returned, name in before if name is not None}
     prints_there = [fingerprint(entry) for entry in there]
     entry_of = dict(zip(prints_there, there, strict=True))
     ours_there = set(returned_of.values()) & set(prints_there)
+    theirs_name = {_named(entry) for mark, entry in entry_of.items() if mark not in ours_there} - {None}
     to_place: list[tuple[str, Any]] = []
     removed: list[list[Any]] = []
     for entry in wanted:
-        mark = fingerprint(entry)
+        mark, name = fingerprint(entry), _named(entry)
         returned = returned_of.get(mark)
         if returned is None and mark in ours_there:  # written under another reference: inside a transaction
             to_place.append((mark, entry_of[mark]))
-        elif returned is None and mark not in entry_of:
-            to_place.append((mark, entry))
         elif returned is not None and returned in ours_there:
             to_place.append((mark, entry_of[returned]))
         elif returned is not None:
-            removed.append([mark, returned])
+            removed.append([mark, returned, name])
+        elif name is not None and returned_as.get(name, mark) not in {mark, *ours_there}:
+            removed.append([mark, returned_as[name], name])
+        elif mark not in entry_of and name not in theirs_name:
+            to_place.append((mark, entry))
     kept: list[Any] = []
     mine: list[list[Any]] = []
     for entry, mark_there in zip(there, prints_there, strict=True):
@@ -191,10 +214,10 @@ def _merge_list(wanted: list[Any], there: list[Any], before: list[list[str]]) ->
             kept.append(entry)
         elif to_place:
             mark, ours = to_place.pop(0)
-            mine.append([mark, len(kept)])
+            mine.append([mark, len(kept), _named(ours)])
             kept.append(ours)
     for mark, ours in to_place:
-        mine.append([mark, len(kept)])
+        mine.append([mark, len(kept), _named(ours)])
         kept.append(ours)
     return kept, mine + removed
 

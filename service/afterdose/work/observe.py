@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from afterdose.core.care import ArtifactKind, Standing
+from afterdose.core.care import ArtifactKind, PlanStatus, Standing
 from afterdose.core.errors import BadInput
 from afterdose.fhir.administration import envelope
 from afterdose.fhir.encode import status_element
 from afterdose.fhir.times import parse_instant
-from afterdose.work.merge import Owned, still_ours
+from afterdose.work.merge import Owned, fingerprint, still_ours
 
 # http://hl7.org/fhir/R4/valueset-appointmentstatus.html: agreed, or past the agreement.
 _BOOKED = frozenset({"booked", "arrived", "checked-in", "fulfilled", "noshow"})
@@ -97,6 +97,15 @@ def sight(
         visit_end=_instant(current.get("end")),
         closed_at=envelope(current).last_updated or closed_at if now is Standing.REMOVED_BY_PERSON else None,
     )
+
+
+def with_activation(kind: ArtifactKind, current: Mapping[str, Any], owned: Owned) -> Owned:
+    """The memory of what is ours, as it is once a person has activated a plan: its status goes on being ours, because
+    activation is the agreement to it and no edit (decision 0008, rule 8), and its end has still to be said (rule 6)."""
+    was_draft = owned.get("status") == fingerprint(str(PlanStatus.DRAFT))
+    if kind not in _PLANS or not was_draft or current.get("status") != PlanStatus.ACTIVE:
+        return owned
+    return {**owned, "status": fingerprint(str(PlanStatus.ACTIVE))}
 
 
 def _instant(said: object) -> datetime | None:

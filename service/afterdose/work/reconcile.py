@@ -6,7 +6,7 @@ EHR. Running it again, later, twice or after a crash gives the same result.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from afterdose.content.content import Content
@@ -21,16 +21,14 @@ from afterdose.core.care import (
 )
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose
-from afterdose.core.errors import EhrConflict, EhrError, EhrRefused
+from afterdose.core.errors import EhrConflict, EhrError
 from afterdose.core.person import Person
 from afterdose.core.plan import decide
 from afterdose.core.wishes import OPEN_PLANS
-from afterdose.ehr import ladder as rungs
-from afterdose.ehr.client import EhrClient
 from afterdose.ehr.ladder import Ladder
 from afterdose.fhir.encode import Letterhead
 from afterdose.fhir.narrative import Wording
-from afterdose.fhir.rungs import GENERIC, Artifact, EhrFacts
+from afterdose.fhir.rungs import Artifact
 from afterdose.store.append import ARRIVED
 from afterdose.store.rows import Claim, LedgerRow, OutcomeRow
 from afterdose.store.store import Store
@@ -46,49 +44,16 @@ from afterdose.work.late import missed_sessions
 from afterdose.work.ledger_view import resolved, still_open, written
 from afterdose.work.on_file import OnFile
 from afterdose.work.rehearsal import rehearse
-from afterdose.work.related import Source
 from afterdose.work.report import outcome_rows
 from afterdose.work.stands import StandsOtherwise, next_proof
 from afterdose.work.surroundings import KEPT_FOR
+from afterdose.work.target import Target
 from afterdose.work.touched import was_touched
 from afterdose.work.unwritten import Refusal, merged, on_worklist, refused_items, said
 from afterdose.work.watch import missed
 
 _ROUNDS = 4
 """How often a decision is made anew because the EHR stood otherwise, before the patient is put off."""
-
-_READ_AT = "target:"
-"""Before the name of a target in readings: sources may be called the same, and no name holds a colon."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """An EHR that plans are written to."""
-
-    name: str
-    base_url: str
-    client: EhrClient
-    clinic: Clinic
-    accept_auto: bool
-    name_drug: bool
-    shadow: bool = False
-    """Decide and record, write nothing."""
-    facts: EhrFacts = GENERIC
-    pins: Mapping[Artifact, str] = field(default_factory=dict)
-    sender: str | None = None
-
-    def as_source(self, clinic: Clinic) -> Source:
-        """The same EHR as what is read."""
-        name, base_url = f"{_READ_AT}{self.name}", self.base_url
-        return Source(name=name, target=self.name, base_url=base_url, zone=clinic.zone, client=self.client)
-
-    def ladder(self, clinic: Clinic) -> Ladder:
-        """The rungs of this EHR for patients of a clinic. Raises EhrUnavailable; EhrRefused where nothing can work."""
-        site = rungs.site_tells(clinic, self.sender)
-        ladder = rungs.decide(self.client.capabilities(), self.facts, self.pins, site)
-        if ladder.faults:
-            raise EhrRefused("; ".join(ladder.faults), code="not-supported")
-        return ladder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ def _moved(mine: Any, there: Any, before: Any) -> Any:
         if not isinstance(there, list) or not isinstance(before, list):
             return mine
         of = {fingerprint(was): fingerprint(one) for was, one in zip(before, there, strict=True)}
-        return [[wanted, of.get(returned, returned)] for wanted, returned in mine]
+        return [[wanted, of.get(returned, returned), name] for wanted, returned, name in mine]
     return fingerprint(there) if there is not None and fingerprint(before) == mine else mine
 
 

@@ -13,7 +13,7 @@ from afterdose.store.rows import LedgerRow
 from afterdose.work.adopt import INDEX_LAG, Company, Finder
 from afterdose.work.journal import Journal, known_artifact
 from afterdose.work.merge import rebase, took_effect
-from afterdose.work.observe import sight
+from afterdose.work.observe import sight, with_activation
 from afterdose.work.repoint import moved_with_its_patient, standing_under
 from afterdose.work.unwritten import Refusal
 
@@ -115,6 +115,7 @@ class Stands:
         arrived = took_effect(dict(found.resource), owned=owned, sent=sent)
         if arrived:
             owned = sent
+        owned = with_activation(row.key.kind, found.resource, owned)
         seen = sight(
             row.key.kind,
             found.resource,

@@ -32,9 +32,6 @@ often than that in the middle of one patient."""
 _WHY = MappingProxyType({"retries-exhausted": Reason.RETRIES_EXHAUSTED, "ehr-refused": Reason.EHR_REFUSED})
 """What is said of the doses of a patient who was given up, where it is more than that."""
 
-_OF_THE_WHOLE_EHR = frozenset({401, 403})
-"""What an EHR refuses with these outside of any artifact (its metadata) says nothing about the patient in hand."""
-
 log = get_logger()
 
 
@@ -111,10 +108,7 @@ class Worker:
         except (EhrUnavailable, EhrConflict) as error:
             self._put_off(claim, error)
         except EhrRefused as error:
-            if error.status in _OF_THE_WHOLE_EHR:
-                self._put_off(claim, error)
-            else:
-                self._park(claim, "ehr-refused", error.shown)
+            self._park(claim, "ehr-refused", error.shown)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - one patient's bug must not stop the others

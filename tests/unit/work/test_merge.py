@@ -92,6 +92,51 @@ def test_an_activity_that_a_person_removed_is_not_put_back_not_even_later():
     assert "activity" not in stands
 
 
+def an_activity(words, place="Appointment/1"):
+    return {"progress": [{"text": words}], "reference": {"reference": place}}
+
+
+def test_an_activity_that_a_person_removed_is_not_put_back_in_other_words():
+    stands, owned = written(a_plan(activity=[an_activity("book")]))
+    removed = {key: value for key, value in stands.items() if key != "activity"}
+
+    stands, owned = written(a_plan(activity=[an_activity("book soon")]), removed, owned)
+    new = an_activity("new", "Appointment/2")
+    stands, owned = written(a_plan(activity=[an_activity("book now"), new]), stands, owned)
+
+    assert stands["activity"] == [new]
+
+
+def test_an_activity_that_a_person_reworded_is_not_named_a_second_time():
+    stands, owned = written(a_plan(activity=[an_activity("book")]))
+    theirs = an_activity("Anna has called")
+
+    stands, owned = written(a_plan(activity=[an_activity("book soon")]), {**stands, "activity": [theirs]}, owned)
+    stands, owned = written(a_plan(activity=[an_activity("book now")]), stands, owned)
+
+    assert stands["activity"] == [theirs]
+
+
+def test_an_activity_that_a_person_has_added_before_us_is_not_named_a_second_time():
+    stands, owned = written(a_plan())
+    theirs = an_activity("Anna was faster", "https://ehr.example/fhir/Appointment/2")
+    edited = {**stands, "activity": [*stands["activity"], theirs]}
+
+    merged = merge(a_plan(activity=[*a_plan()["activity"], an_activity("book", "Appointment/2")]), edited, owned)
+
+    assert merged.resource["activity"] == edited["activity"]
+
+
+def test_what_an_activity_refers_to_is_learned_from_the_answer():
+    merged = merge(a_plan(activity=[an_activity("book", "urn:uuid:1")]), None, {})
+    stands = {**merged.resource, "activity": [an_activity("book")]}
+    removed = {**stands, "activity": []}
+
+    again = merge(a_plan(activity=[an_activity("book soon")]), removed, settle(merged, stands))
+
+    assert "activity" not in again.resource
+
+
 def test_an_entry_of_ours_that_changes_keeps_its_place():
     first, second = {"progress": "a", "reference": "1"}, {"progress": "b", "reference": "2"}
     stands, owned = written(a_plan(activity=[first, second]))
