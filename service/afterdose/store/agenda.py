@@ -6,6 +6,7 @@ Everything that makes a patient due raises the row's ``seq``. A worker that fini
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence
 from afterdose.store.rows import AgendaEntry, AgendaRow, AuditEntry, Claim
 from afterdose.store.schema import agenda, pauses
+from afterdose.store.statements import Statement, numbered, one_of
 from afterdose.store.wake import Wake
 
 _c = agenda.c
@@ -37,44 +39,18 @@ class Agenda:
         Counts the attempt and raises the fence before any work is done. A lease that ran out is taken over. The
         patients of targets that are paused, and of those in ``except_of``, stay due.
         """
-        free = sa.and_(
-            _c.due_at <= now,
-            sa.or_(_c.lease_until.is_(None), _c.lease_until <= now),
-            _c.target.not_in(sa.select(pauses.c.target)),
-            _c.target.not_in(except_of),
-        )
-        first = sa.select(_c.target, _c.patient).where(free).order_by(_c.due_at).limit(1)
+        first, free = _first_due(len(except_of)), {"now": now} | numbered("target", except_of)
         if self._database.path is not None:
-            with self._database.reading() as connection:
-                if connection.execute(first).first() is None:
+            with self._database.asking() as driver:
+                if first.first(driver, free) is None:
                     return None  # without asking for the writer's lock, for which senders wait
-        with self._database.writing() as connection:
-            found = connection.execute(first.with_for_update(skip_locked=True)).first()
+        with self._database.telling() as driver:
+            found = first.first(driver, free)
             if found is None:
                 return None
-            row = connection.execute(
-                sa.update(agenda)
-                .where(_c.target == found.target, _c.patient == found.patient)
-                .values(
-                    fence=_c.fence + 1,
-                    attempts=_c.attempts + 1,
-                    broken_off=_c.broken_off + 1,
-                    lease_owner=worker_id,
-                    lease_until=now + lease,
-                )
-                .returning(_c.seq, _c.fence, _c.attempts, _c.reasons, _c.first_due_at, _c.broken_off, _c.escalated)
-            ).one()
-        return Claim(
-            target=found.target,
-            patient=found.patient,
-            seq=row.seq,
-            fence=row.fence,
-            attempts=row.attempts,
-            reasons=tuple(row.reasons.split()),
-            first_due_at=row.first_due_at,
-            broken_off=row.broken_off - 1,
-            escalated=row.escalated,
-        )
+            (row,) = _TAKE.rows(driver, found | {"worker": worker_id, "until": now + lease})
+        told = {"reasons": tuple(row["reasons"].split()), "broken_off": row["broken_off"] - 1}
+        return Claim(**found | row | told)
 
     def renew(self, claim: Claim, lease: timedelta) -> None:
         """Hold the claim for another ``lease`` from now. Raises LeaseLost."""
@@ -200,17 +176,55 @@ class Agenda:
         self, claim: Claim, due_at: datetime | None, audit: Sequence[AuditEntry] = (), *, reasons: str, **values: object
     ) -> None:
         now = self._clock()
-        with self._database.writing() as connection:
-            check_fence(connection, claim)
-            append_entries(connection, audit, now)
-            released = sa.update(agenda).where(_of(claim)).values(lease_owner=None, lease_until=None, broken_off=0)
-            unchanged = released.where(_c.seq == claim.seq).values(due_at=due_at, reasons=reasons, **values)
-            if connection.execute(unchanged).rowcount:
+        whose = {"whose_target": claim.target, "whose_patient": claim.patient}
+        with self._database.telling() as driver:
+            check_fence(driver, claim)
+            append_entries(driver, audit, now)
+            told = {"due_at": due_at, "reasons": reasons, **values}
+            if _give_back(tuple(told), unchanged=True).run(driver, told | whose | {"claimed": claim.seq}):
                 return
             # what arrived is a new piece of work: due now, with the attempts of the old one only if that failed
-            begun = {"first_due_at": now, "attempts": 0} if "attempts" in values else {}
-            connection.execute(released.values(due_at=now, parked=None, **begun))
+            told = {"due_at": now, "parked": None}
+            told |= {"first_due_at": now, "attempts": 0} if "attempts" in values else {}
+            _give_back(tuple(told), unchanged=False).run(driver, told | whose)
         self._wake.ring()
+
+
+@cache
+def _first_due(excepted: int) -> Statement:
+    """The patient that has been due longest and that nobody holds, of all but ``excepted`` targets."""
+    now = sa.bindparam("now", type_=_c.due_at.type)
+    free = sa.and_(
+        _c.due_at <= now,
+        sa.or_(_c.lease_until.is_(None), _c.lease_until <= now),
+        _c.target.not_in(sa.select(pauses.c.target)),
+        sa.not_(one_of(_c.target, "target", excepted)),
+    )
+    first = sa.select(_c.target, _c.patient).where(free).order_by(_c.due_at).limit(1)
+    return Statement(first.with_for_update(skip_locked=True))
+
+
+_TAKE = Statement(
+    sa.update(agenda)
+    .where(_c.target == sa.bindparam("target"), _c.patient == sa.bindparam("patient"))
+    .values(
+        fence=_c.fence + 1,
+        attempts=_c.attempts + 1,
+        broken_off=_c.broken_off + 1,
+        lease_owner=sa.bindparam("worker"),
+        lease_until=sa.bindparam("until"),
+    )
+    .returning(_c.seq, _c.fence, _c.attempts, _c.reasons, _c.first_due_at, _c.broken_off, _c.escalated)
+)
+
+
+@cache
+def _give_back(told: tuple[str, ...], *, unchanged: bool) -> Statement:
+    """Nobody holds a patient any more, and some columns change; ``unchanged``: only where nothing has arrived."""
+    mine = [_c.target == sa.bindparam("whose_target"), _c.patient == sa.bindparam("whose_patient")]
+    mine += [_c.seq == sa.bindparam("claimed")] if unchanged else []
+    released = sa.update(agenda).where(*mine).values(lease_owner=None, lease_until=None, broken_off=0)
+    return Statement(released.values({name: sa.bindparam(name) for name in told}))
 
 
 def _of(claim: Claim) -> sa.ColumnElement[bool]:

@@ -19,6 +19,7 @@ from afterdose.store.columns import instant_text
 from afterdose.store.engine import Database
 from afterdose.store.rows import AuditEntry
 from afterdose.store.schema import audit
+from afterdose.store.statements import Driver, Statement, speaks_postgres
 
 BEGINNING = "0" * 64
 """The hash before the first entry."""
@@ -82,23 +83,23 @@ class Audit:
         return None
 
 
-def append_entries(connection: Connection, entries: Sequence[AuditEntry], now: datetime) -> None:
+def append_entries(connection: Connection | Driver, entries: Sequence[AuditEntry], now: datetime) -> None:
     """Add entries in a transaction that writes something else too; nobody else adds any until it ends."""
     if not entries:
         return
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    before = connection.execute(_NEWEST_HASH).scalar() or BEGINNING
+    if speaks_postgres(connection):
+        _CONTINUE_ALONE.rows(connection)
+    before = _NEWEST_HASH.scalar(connection) or BEGINNING
     rows = []
     for entry in entries:
         digest = _hash(before, now, entry)
         rows.append({"at": now, "prev_hash": before, "hash": digest} | _told(entry))
         before = digest
-    connection.execute(_ADD, rows)
+    _ADD.run_all(connection, rows)
 
 
-_NEWEST_HASH = sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)
-_ADD = sa.insert(audit)
+_CONTINUE_ALONE = Statement(sa.select(sa.cast(sa.func.pg_advisory_xact_lock(_LOCK), sa.Text)))
+_NEWEST_HASH = Statement(sa.select(audit.c.hash).order_by(audit.c.id.desc()).limit(1))
 
 
 def _hash(before: str, at: datetime, entry: AuditEntry) -> str:
@@ -116,3 +117,4 @@ def _kept(row: Any) -> Kept:
 
 
 _NAMES = tuple(AuditEntry.__dataclass_fields__)
+_ADD = Statement(sa.insert(audit), columns=("at", "prev_hash", "hash", *_NAMES))

@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from afterdose.core.errors import StoreBusy, StoreUnusable
 from afterdose.store import schema
 from afterdose.store.errors import MIGRATE, translated
+from afterdose.store.statements import Driver
 
 PATIENCE = 5.0
 """Seconds that a statement waits for somebody else's lock before StoreBusy."""
@@ -93,6 +94,35 @@ class Database:
         """A connection in a transaction that writes; committed durably at the end of the block."""
         with translated(), self.writer_lock(), self._writing.begin() as connection:
             yield connection
+
+    @contextmanager
+    def asking(self) -> Iterator[Driver]:
+        """Like ``reading``, for :mod:`~afterdose.store.statements`: a connection of the driver, from the same pool."""
+        with translated(), self._of_driver("BEGIN") as driver:
+            yield driver
+
+    @contextmanager
+    def telling(self) -> Iterator[Driver]:
+        """Like ``writing``, for :mod:`~afterdose.store.statements`; committed durably at the end of the block."""
+        with translated(), self.writer_lock(), self._of_driver("BEGIN IMMEDIATE") as driver:
+            yield driver
+            driver.commit()
+
+    @contextmanager
+    def _of_driver(self, begin: str) -> Iterator[Driver]:
+        """A connection in a transaction; what is not committed in the block is rolled back by the pool."""
+        lent = self.engine.raw_connection()
+        driver: Any = lent.driver_connection
+        try:
+            if self.path is not None:
+                driver.execute(begin)
+            yield driver
+        except BaseException as error:
+            if isinstance(error, psycopg.Error) and driver.broken:
+                lent.invalidate(error)
+            raise
+        finally:
+            lent.close()
 
     @contextmanager
     def writer_lock(self) -> Iterator[None]:

@@ -1,11 +1,12 @@
 """What was received, version by version."""
 
+import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from afterdose.core.dose import DoseKey
 from afterdose.fhir.administration import TYPE as ADMINISTRATION
@@ -14,6 +15,7 @@ from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence
 from afterdose.store.rows import Arrival, Claim, Fact, Receipt
 from afterdose.store.schema import facts
+from afterdose.store.statements import Statement, numbered, one_of
 
 
 class Facts:
@@ -28,13 +30,13 @@ class Facts:
 
         For a pseudo key ``~source/id``, which stands alone: of that one administration.
         """
-        chosen, whose = _DOSES, dict[str, object](target=target, patients=patients)
+        chosen, whose = _doses(len(patients)), {"target": target} | numbered("patient", patients)
         if patients[0].startswith("~"):
             source, _, resource_id = patients[0][1:].rpartition("/")
             chosen, whose = _OF_NOBODY, {"target": target, "source": source, "resource_id": resource_id}
         versions: dict[DoseKey, list[Fact]] = {}
-        with self._database.reading() as connection:
-            for row in connection.execute(chosen, whose).mappings():
+        with self._database.asking() as driver:
+            for row in chosen.rows(driver, whose):
                 fact = _fact(row)
                 versions.setdefault(fact.key, []).append(fact)
         return versions
@@ -44,9 +46,9 @@ class Facts:
 
         By the sender's ``lastUpdated``, else by receipt, so in any order of arrival the same; ordered by their keys.
         """
-        with self._database.reading() as connection:
-            rows = connection.execute(_OTHERS, {"target": target, "patients": patients})
-            return tuple(_fact(row) for row in rows.mappings())
+        with self._database.asking() as driver:
+            rows = _others(len(patients)).rows(driver, {"target": target} | numbered("patient", patients))
+        return tuple(_fact(row) for row in rows)
 
     def latest(self, source: str, resource_id: str, resource_type: str = ADMINISTRATION) -> Fact | None:
         """The fact of a resource that was received last, None where nothing ever was."""
@@ -63,8 +65,8 @@ class Facts:
     def versions(self, source: str, resource_id: str, resource_type: str = ADMINISTRATION) -> list[Fact]:
         """All facts of one resource, in order of receipt."""
         which = {"source": source, "resource_type": resource_type, "resource_id": resource_id}
-        with self._database.reading() as connection:
-            return [_fact(row) for row in connection.execute(_VERSIONS, which).mappings()]
+        with self._database.asking() as driver:
+            return [_fact(row) for row in _VERSIONS.rows(driver, which)]
 
     def record_read(self, claim: Claim, arrival: Arrival, *, known_to: Collection[str] = ()) -> Receipt:
         """Store what an authoritative re-read answered (``via="read"``; a delete where the EHR has it no more).
@@ -74,13 +76,14 @@ class Facts:
         """
         if arrival.via != "read":
             raise ValueError("only a re-read is stored under a claim")
-        with self._database.writing() as connection:
-            if self._database.path is None:
-                lock_postgres(_driver(connection), [arrival])
-            check_fence(connection, claim)
-            append = append_sqlite if self._database.path is not None else append_postgres
-            spare = frozenset((claim.target, patient) for patient in (claim.patient, *known_to))
-            return append(_driver(connection), [arrival], self._clock(), spare=spare)[0]
+        spare = frozenset((claim.target, patient) for patient in (claim.patient, *known_to))
+        with self._database.telling() as driver:
+            if isinstance(driver, sqlite3.Connection):
+                check_fence(driver, claim)
+                return append_sqlite(driver, [arrival], self._clock(), spare=spare)[0]
+            lock_postgres(driver, [arrival])
+            check_fence(driver, claim)
+            return append_postgres(driver, [arrival], self._clock(), spare=spare)[0]
 
     def count(self) -> int:
         """How many facts are stored."""
@@ -88,40 +91,36 @@ class Facts:
             return connection.execute(sa.select(sa.func.count()).select_from(facts)).scalar_one()
 
 
-def _others() -> sa.Select[Any]:
+@cache
+def _others(count: int) -> Statement:
     c, key = facts.c, (facts.c.source, facts.c.resource_type, facts.c.resource_id)
-    target, mine = sa.bindparam("target", type_=sa.String), sa.bindparam("patients", type_=sa.String, expanding=True)
-    named = sa.select(*key).where(c.target == target, c.patient.in_(mine), c.resource_type != ADMINISTRATION)
+    target, mine = sa.bindparam("target", type_=sa.Text), one_of(c.patient, "patient", count)
+    named = sa.select(*key).where(c.target == target, mine, c.resource_type != ADMINISTRATION)
     newest_first = (sa.func.coalesce(c.last_updated, c.received_at), c.received_at, c.seq)
     place = sa.func.row_number().over(partition_by=key, order_by=[one.desc() for one in newest_first])
     ranked = sa.select(facts, place.label("place")).where(sa.tuple_(*key).in_(named)).subquery()
     counts = sa.select(*(ranked.c[column.name] for column in c)).where(
-        ranked.c.place == 1, ranked.c.target == target, ranked.c.patient.in_(mine)
+        ranked.c.place == 1, ranked.c.target == target, one_of(ranked.c.patient, "patient", count)
     )
-    return counts.order_by(ranked.c.source, ranked.c.resource_type, ranked.c.resource_id)
+    return Statement(counts.order_by(ranked.c.source, ranked.c.resource_type, ranked.c.resource_id))
 
 
-def _doses() -> sa.Select[Any]:
+@cache
+def _doses(count: int) -> Statement:
     c = facts.c
     of_a_dose = c.resource_type == ADMINISTRATION
     named = sa.select(c.source, c.resource_id).where(
-        c.target == sa.bindparam("target"), c.patient.in_(sa.bindparam("patients", expanding=True)), of_a_dose
+        c.target == sa.bindparam("target"), one_of(c.patient, "patient", count), of_a_dose
     )
-    return sa.select(facts).where(of_a_dose, sa.tuple_(c.source, c.resource_id).in_(named)).order_by(c.seq)
+    return Statement(sa.select(facts).where(of_a_dose, sa.tuple_(c.source, c.resource_id).in_(named)).order_by(c.seq))
 
 
 def _where(*names: str) -> sa.Select[Any]:
     return sa.select(facts).where(*(facts.c[name] == sa.bindparam(name) for name in names)).order_by(facts.c.seq)
 
 
-_OTHERS = _others()
-_DOSES = _doses()
-_OF_NOBODY = _where("source", "resource_id", "target").where(facts.c.resource_type == ADMINISTRATION)
-_VERSIONS = _where("source", "resource_type", "resource_id")
-
-
-def _driver(connection: Connection) -> Any:
-    return connection.connection.driver_connection
+_OF_NOBODY = Statement(_where("source", "resource_id", "target").where(facts.c.resource_type == ADMINISTRATION))
+_VERSIONS = Statement(_where("source", "resource_type", "resource_id"))
 
 
 def _fact(row: Mapping[Any, Any]) -> Fact:

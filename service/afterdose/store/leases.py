@@ -6,19 +6,20 @@ from sqlalchemy.engine import Connection
 from afterdose.core.errors import LeaseLost
 from afterdose.store.rows import Claim
 from afterdose.store.schema import agenda
+from afterdose.store.statements import Driver, Statement
 
 
-def check_fence(connection: Connection, claim: Claim) -> None:
+def check_fence(connection: Connection | Driver, claim: Claim) -> None:
     """Raise LeaseLost unless ``claim`` is the newest claim of its patient and not finished.
 
     Locks the agenda row until the transaction ends, so that nobody can take the patient over in between.
     """
-    held = connection.execute(_FENCE, {"target": claim.target, "patient": claim.patient}).scalar()
+    held = _FENCE.scalar(connection, {"target": claim.target, "patient": claim.patient})
     if held != claim.fence:
         raise LeaseLost("another worker has taken the patient over, or the work was finished")
 
 
-_FENCE = (
+_FENCE = Statement(
     sa.select(agenda.c.fence)
     .where(
         agenda.c.target == sa.bindparam("target"),

@@ -1,7 +1,6 @@
 """What we intend to have, and have, in the EHR."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence, check_owner
 from afterdose.store.rows import AuditEntry, Claim, LedgerRow
 from afterdose.store.schema import ledger
+from afterdose.store.statements import Statement
 from afterdose.store.upsert import upsert
 
 
@@ -26,8 +26,8 @@ class Ledger:
     def load(self, target: str, patient: str) -> list[LedgerRow]:
         """Every artifact of a patient, in the order of their keys."""
         whose = {"target": target, "patient": patient}
-        with self._database.reading() as connection:
-            return [_row(row) for row in connection.execute(_OF_PATIENT, whose).mappings()]
+        with self._database.asking() as driver:
+            return [_row(row) for row in _OF_PATIENT.rows(driver, whose)]
 
     def record(self, claim: Claim, rows: Sequence[LedgerRow], audit: Sequence[AuditEntry] = ()) -> None:
         """Store how artifacts stand now: what is about to be written before its first byte leaves, and what came of it.
@@ -37,13 +37,13 @@ class Ledger:
         for row in rows:
             check_owner(claim, row.target, row.patient)
         now = self._clock()
-        with self._database.writing() as connection:
-            check_fence(connection, claim)
-            upsert(connection, ledger, [_columns(replace(row, updated_at=now)) for row in rows])
-            append_entries(connection, audit, now)
+        with self._database.telling() as driver:
+            check_fence(driver, claim)
+            upsert(driver, ledger, [_columns(row) | {"updated_at": now} for row in rows])
+            append_entries(driver, audit, now)
 
 
-_OF_PATIENT = (
+_OF_PATIENT = Statement(
     sa.select(ledger)
     .where(ledger.c.target == sa.bindparam("target"), ledger.c.patient == sa.bindparam("patient"))
     .order_by(ledger.c.kind, ledger.c.subject, ledger.c.generation)

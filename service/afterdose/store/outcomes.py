@@ -16,6 +16,7 @@ from afterdose.store.leases import check_fence, check_owner
 from afterdose.store.reviews import sync
 from afterdose.store.rows import Claim, OutcomeRow
 from afterdose.store.schema import facts, memberships, outcomes, patient_key
+from afterdose.store.statements import Statement
 from afterdose.store.upsert import upsert
 
 
@@ -41,13 +42,13 @@ class Outcomes:
             check_owner(claim, row.target, row.patient)
         owner: dict[str, object] = {"target": claim.target, "patient": claim.patient}
         now = self._clock()
-        with self._database.writing() as connection:
-            check_fence(connection, claim)
-            connection.execute(_FORGET, {"whose_target": claim.target, "whose_patient": claim.patient})
+        with self._database.telling() as driver:
+            check_fence(driver, claim)
+            _FORGET.run(driver, owner)
             if rows:
-                connection.execute(_ADD, [_columns(row, now) for row in rows])
+                _ADD.run_all(driver, [_columns(row, now) for row in rows])
             upsert(
-                connection,
+                driver,
                 memberships,
                 [
                     owner
@@ -56,7 +57,7 @@ class Outcomes:
                     for key, member in (members or {}).items()
                 ],
             )
-            sync(connection, claim, questions, now)
+            sync(driver, claim, questions, now)
 
     def park(self, claim: Claim, administrations: Iterable[DoseKey], reason: Reason | None) -> None:
         """Store that the claimed patient was given up: every administration is parked until the next decision.
@@ -73,20 +74,22 @@ class Outcomes:
             replace(row, outcome=parked, reasons=tuple(dict.fromkeys((*row.reasons, *added)))) for row in known.values()
         ]
         now = self._clock()
-        with self._database.writing() as connection:
-            check_fence(connection, claim)
-            connection.execute(_FORGET, {"whose_target": claim.target, "whose_patient": claim.patient})
+        with self._database.telling() as driver:
+            check_fence(driver, claim)
+            _FORGET.run(driver, {"target": claim.target, "patient": claim.patient})
             if rows:
-                connection.execute(_ADD, [_columns(row, now) for row in rows])
+                _ADD.run_all(driver, [_columns(row, now) for row in rows])
 
     def memberships(self, target: str, patient: str) -> dict[DoseKey, Membership]:
         """Dose session and course of every administration that was ever assigned to one for this patient."""
-        with self._database.reading() as connection:
-            rows = connection.execute(_MEMBERS, {"target": target, "patient": patient})
-            return {
-                DoseKey(row.source, row.resource_id): Membership(session_id=row.session_id, course_id=row.course_id)
-                for row in rows
-            }
+        with self._database.asking() as driver:
+            rows = _MEMBERS.rows(driver, {"target": target, "patient": patient})
+        return {
+            DoseKey(row["source"], row["resource_id"]): Membership(
+                session_id=row["session_id"], course_id=row["course_id"]
+            )
+            for row in rows
+        }
 
     def find(self, source: str, resource_id: str) -> OutcomeRow | None:
         """What became of an administration: the word of the patient whom its newest fact names."""
@@ -129,12 +132,16 @@ class Outcomes:
             return {Outcome(outcome): number for outcome, number in connection.execute(statement)}
 
 
-_FORGET = sa.delete(outcomes).where(
-    outcomes.c.target == sa.bindparam("whose_target"), outcomes.c.patient == sa.bindparam("whose_patient")
+_FORGET = Statement(
+    sa.delete(outcomes).where(
+        outcomes.c.target == sa.bindparam("target"), outcomes.c.patient == sa.bindparam("patient")
+    )
 )
-_ADD = sa.insert(outcomes)
-_MEMBERS = sa.select(memberships).where(
-    memberships.c.target == sa.bindparam("target"), memberships.c.patient == sa.bindparam("patient")
+_ADD = Statement(sa.insert(outcomes))
+_MEMBERS = Statement(
+    sa.select(memberships).where(
+        memberships.c.target == sa.bindparam("target"), memberships.c.patient == sa.bindparam("patient")
+    )
 )
 
 

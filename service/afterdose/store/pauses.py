@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from afterdose.store.engine import Database
 from afterdose.store.schema import pauses
+from afterdose.store.statements import Statement
 from afterdose.store.wake import Wake
 
 _c = pauses.c
@@ -37,8 +38,8 @@ class Pauses:
 
     def all(self) -> dict[str, datetime]:
         """The paused targets, and since when they are."""
-        with self._database.reading() as connection:
-            return {row.target: row.since for row in connection.execute(_ALL)}
+        with self._database.asking() as driver:
+            return {row["target"]: row["since"] for row in _ALL.rows(driver)}
 
 
-_ALL = sa.select(pauses).order_by(_c.target)
+_ALL = Statement(sa.select(pauses).order_by(_c.target))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence, check_owner
 from afterdose.store.rows import AgendaEntry, Claim, PersonRow
 from afterdose.store.schema import agenda, patient_links, persons
+from afterdose.store.statements import Statement, numbered, one_of
 from afterdose.store.upsert import upsert
 from afterdose.store.wake import Wake
 
@@ -32,33 +34,30 @@ class Persons:
 
     def find(self, target: str, patient: str) -> PersonRow | None:
         """What is known of a Patient, None where nothing was ever said."""
-        chosen = sa.select(persons).where(_p.target == target, _p.patient == patient)
-        with self._database.reading() as connection:
-            row = connection.execute(chosen).mappings().first()
+        with self._database.asking() as driver:
+            row = _ONE.first(driver, {"target": target, "patient": patient})
         return PersonRow(**row) if row is not None else None
 
     def kept_with(self, target: str, patient: str) -> list[str]:
         """The other patients of whom everything is kept under this one, in the order of their ids."""
-        chosen = sa.select(_p.patient).where(_p.target == target, _p.kept_with == patient).order_by(_p.patient)
-        with self._database.reading() as connection:
-            return list(connection.execute(chosen).scalars())
+        with self._database.asking() as driver:
+            rows = _KEPT_WITH.rows(driver, {"target": target, "patient": patient})
+        return [row["patient"] for row in rows]
 
     def said_by(self, target: str, patient: str) -> frozenset[Link]:
         """The links that the resource of one Patient names."""
-        chosen = sa.select(_l.former, _l.successor).where(_l.target == target, _l.patient == patient)
-        with self._database.reading() as connection:
-            return frozenset((row.former, row.successor) for row in connection.execute(chosen))
+        with self._database.asking() as driver:
+            rows = _SAID_BY.rows(driver, {"target": target, "patient": patient})
+        return frozenset((row["former"], row["successor"]) for row in rows)
 
     def links_around(self, target: str, patient: str) -> frozenset[Link]:
         """Every link of everybody who is linked with a patient, directly or through others; bounded."""
         found: set[Link] = set()
         seen, here = {patient}, {patient}
-        with self._database.reading() as connection:
+        with self._database.asking() as driver:
             while here and len(seen) <= 2 * MOST_LINKS:
-                chosen = sa.select(_l.former, _l.successor).where(
-                    _l.target == target, sa.or_(_l.former.in_(sorted(here)), _l.successor.in_(sorted(here)))
-                )
-                links = {(row.former, row.successor) for row in connection.execute(chosen)}
+                rows = _links_of(len(here)).rows(driver, {"target": target} | numbered("patient", sorted(here)))
+                links = {(row["former"], row["successor"]) for row in rows}
                 found |= links
                 here = {one for link in links for one in link} - seen
                 seen |= here
@@ -82,6 +81,24 @@ class Persons:
                 connection.execute(sa.insert(patient_links), named)
             due(self._database, connection, claim.target, concerned - {claim.patient}, self._clock())
         self._wake.ring()
+
+
+_ONE = Statement(sa.select(persons).where(_p.target == sa.bindparam("target"), _p.patient == sa.bindparam("patient")))
+_KEPT_WITH = Statement(
+    sa.select(_p.patient)
+    .where(_p.target == sa.bindparam("target"), _p.kept_with == sa.bindparam("patient"))
+    .order_by(_p.patient)
+)
+_SAID_BY = Statement(
+    sa.select(_l.former, _l.successor).where(_l.target == sa.bindparam("target"), _l.patient == sa.bindparam("patient"))
+)
+
+
+@cache
+def _links_of(count: int) -> Statement:
+    """The links that name one of ``count`` Patients."""
+    named = sa.or_(one_of(_l.former, "patient", count), one_of(_l.successor, "patient", count))
+    return Statement(sa.select(_l.former, _l.successor).where(_l.target == sa.bindparam("target"), named))
 
 
 def in_hand(connection: Connection, claim: Claim, others: Iterable[str]) -> None:

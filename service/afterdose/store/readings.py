@@ -8,6 +8,7 @@ from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence
 from afterdose.store.rows import Claim, Reading
 from afterdose.store.schema import readings
+from afterdose.store.statements import Statement
 from afterdose.store.upsert import upsert
 
 
@@ -20,19 +21,21 @@ class Readings:
     def find(self, source: str, resource_type: str, resource_id: str) -> Reading | None:
         """What was last read of a resource, None where it never was."""
         place = {"source": source, "resource_type": resource_type, "resource_id": resource_id}
-        with self._database.reading() as connection:
-            row = connection.execute(_ONE, place).mappings().first()
+        with self._database.asking() as driver:
+            row = _ONE.first(driver, place)
         return Reading(**row) if row is not None else None
 
     def keep(self, claim: Claim, *read: Reading) -> None:
         """Store what was read, all of it in one transaction. Raises LeaseLost."""
         if not read:
             return
-        with self._database.writing() as connection:
-            check_fence(connection, claim)
-            upsert(connection, readings, [asdict(reading) for reading in read])
+        with self._database.telling() as driver:
+            check_fence(driver, claim)
+            upsert(driver, readings, [asdict(reading) for reading in read])
 
 
-_ONE = sa.select(readings).where(
-    *(readings.c[name] == sa.bindparam(name) for name in ("source", "resource_type", "resource_id"))
+_ONE = Statement(
+    sa.select(readings).where(
+        *(readings.c[name] == sa.bindparam(name) for name in ("source", "resource_type", "resource_id"))
+    )
 )

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from afterdose.core.care import ReviewItem
 from afterdose.core.dose import DoseKey
@@ -13,6 +12,7 @@ from afterdose.core.reasons import Reason
 from afterdose.store.engine import Database
 from afterdose.store.rows import Claim, ReviewRow
 from afterdose.store.schema import reviews
+from afterdose.store.statements import Driver, Statement
 
 _c = reviews.c
 
@@ -59,30 +59,36 @@ class Reviews:
         return _row(row) if row is not None else None
 
 
-def sync(connection: Connection, claim: Claim, items: Sequence[ReviewItem], now: datetime) -> None:
+def sync(driver: Driver, claim: Claim, items: Sequence[ReviewItem], now: datetime) -> None:
     """Open what is new, bring up to date what is open, close what is not wanted any more, in the caller's transaction.
 
     What a person resolved stays resolved while the same administrations are asked about for the same reasons.
     """
-    mine = connection.execute(_MINE, {"target": claim.target, "patient": claim.patient})
-    newest = {row.founder: row for row in map(_row, mine.mappings())}
+    mine = _MINE.rows(driver, {"target": claim.target, "patient": claim.patient})
+    newest = {row.founder: row for row in map(_row, mine)}
     for item in items:
         row = newest.pop(item.founder, None)
         if row is not None and row.closed_at is None:
             if (item.administrations, item.reasons, item.due) != (row.administrations, row.reasons, row.due):
-                connection.execute(sa.update(reviews).where(_c.id == row.id).values(_question(item)))
+                _ASK_OTHERWISE.run(driver, {"review": row.id} | _question(item))
         elif row is None or row.closed_by is None or _asks_more(item, row):
             owner = {"target": claim.target, "patient": claim.patient, "opened_at": now}
             founder = {"source": item.founder.source, "resource_id": item.founder.id}
-            connection.execute(sa.insert(reviews).values(owner | founder | _question(item)))
-    unwanted = [row.id for row in newest.values() if row.closed_at is None]
-    if unwanted:
-        connection.execute(sa.update(reviews).where(_c.id.in_(unwanted)).values(closed_at=now))
+            _OPEN.run(driver, owner | founder | _question(item))
+    for row in newest.values():
+        if row.closed_at is None:
+            _CLOSE.run(driver, {"review": row.id, "now": now})
 
 
-_MINE = (
+_ASKED = ("administrations", "reasons", "codes", "due")
+_MINE = Statement(
     sa.select(reviews).where(_c.target == sa.bindparam("target"), _c.patient == sa.bindparam("patient")).order_by(_c.id)
 )
+_OPEN = Statement(sa.insert(reviews), columns=("target", "patient", "opened_at", "source", "resource_id", *_ASKED))
+_ASK_OTHERWISE = Statement(
+    sa.update(reviews).where(_c.id == sa.bindparam("review")).values({name: sa.bindparam(name) for name in _ASKED})
+)
+_CLOSE = Statement(sa.update(reviews).where(_c.id == sa.bindparam("review")).values(closed_at=sa.bindparam("now")))
 
 
 def _asks_more(item: ReviewItem, row: ReviewRow) -> bool:
