@@ -334,6 +334,19 @@ def test_a_subscription_of_somebody_else_is_looked_at_and_never_written_to(ward:
     assert ehr.subscriptions["other"] == other
 
 
+def test_what_was_not_named_is_found_by_what_changed_though_its_subscription_cannot_be_seen(
+    ward: Ward, ehr: TopicEhr
+) -> None:
+    give(ehr, 1)
+    ward.takes(ehr.happens(dose(1), "hidden", named=False))
+    ward.later(minutes=6)
+
+    assert ward.known() == {"d1"}
+    assert ward.said[:2] == [("error", "gap"), ("warning", "gap")]
+    ward.later(minutes=6)
+    assert ward.row.id == "s1"
+
+
 def test_nothing_is_done_while_the_target_is_paused(ward: Ward, ehr: TopicEhr) -> None:
     ward.store.pauses.pause("ehr")
     ehr.subscriptions["s1"]["status"] = "off"

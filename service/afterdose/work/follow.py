@@ -134,7 +134,9 @@ class Follower:
         try:
             self._judge(row.id, self._recovery.polled.client.read(TYPE, row.id).resource)
         except EhrGone:
-            self._store.subscriptions.forget(row.source, row.id)
+            # What it did not tell is still to be found; some servers keep their Subscriptions where we cannot see them.
+            if row.unnamed is None and row.gap_at is None:
+                self._store.subscriptions.forget(row.source, row.id)
         except EhrError:
             self._store.subscriptions.keep(row.source, row.id, looked_at=self._clock())
 
