@@ -1,20 +1,23 @@
 """The one way out: every byte that afterdose sends to an EHR leaves through ``Outbound.send``.
 
-What ``requests`` does by itself is turned off, because each was seen to hurt: redirects (a POST becomes a GET without
-body and reports success, or the body goes to another host), ``.netrc`` and proxies from the environment, cookies,
-retries. What it does not do is added: a deadline for the whole call, from the look-up of the name to the last byte,
-which a server that sends a byte now and then cannot stretch, and a cap on the decompressed size.
+``requests`` makes the connections, to the one server and over the proxy that the settings name. What its sessions do by
+themselves is left out, because each was seen to hurt: redirects (a POST becomes a GET without body and reports success,
+or the body goes to another host), ``.netrc`` and proxies from the environment, cookies, retries; and a session takes as
+much CPU for a call as everything beneath it. What is missing is added: a deadline for the whole call, from the look-up
+of the name to the last byte, which a server that sends a byte now and then cannot stretch, and a cap on the
+decompressed size.
 """
 
 import http.client
 import ipaddress
 import logging
 import time
-from http.cookiejar import DefaultCookiePolicy
+from collections.abc import Mapping
 
 import requests
 import urllib3
-from urllib3.util import Url, parse_url
+from requests.utils import requote_uri
+from urllib3.util import Timeout, Url, parse_url
 
 from afterdose.core.errors import BadSettings, EhrAmbiguous, EhrError, EhrRefused, EhrUnavailable
 from afterdose.ehr.auth import Authentication
@@ -25,6 +28,7 @@ from afterdose.logs import get_logger
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CHUNK = 65_536
+_OURS = {"User-Agent": "afterdose", "Accept-Encoding": "gzip, deflate"}
 
 _log = get_logger()
 # urllib3 logs whole URLs, and a URL holds the id of a patient.
@@ -58,22 +62,20 @@ class Outbound:
         self._authentication = authentication
         self._is_refused = False
         self.host = self._base.host or ""
-        self._timeouts = (destination.timeout_connect.total_seconds(), destination.timeout_read.total_seconds())
+        self._silence = destination.timeout_read.total_seconds()
+        self._timeout = Timeout(connect=destination.timeout_connect.total_seconds(), read=self._silence)
         self._deadline = destination.deadline.total_seconds()
         self._max_answer_bytes = destination.max_answer_bytes
         self._verify = str(destination.ca_bundle) if destination.ca_bundle else True
         self._proxies = {"http": destination.proxy, "https": destination.proxy} if destination.proxy else {}
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self._session.headers.clear()
-        self._session.headers.update({"User-Agent": "afterdose", "Accept-Encoding": "gzip, deflate"})
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, Adapter(connections))
+        self._names_server = bool(destination.proxy) and self._base.scheme == "http"
+        self._adapter = Adapter(connections)
+        self._pool: urllib3.HTTPConnectionPool | None = None
 
     def close(self) -> None:
         """Close the connections that were kept alive."""
-        self._session.close()
+        self._pool = None
+        self._adapter.close()
 
     def send(self, request: Request, *, within: float | None = None) -> Answer:
         """Send one request and read its answer to the end, whatever its status.
@@ -84,29 +86,24 @@ class Outbound:
         Raises EhrRefused for a request that must not leave, EhrUnavailable where the EHR cannot have done anything,
         EhrAmbiguous where it may have. Texts hold the host and the kind of failure only: a URL would hold an id.
         """
-        prepared = self._session.prepare_request(
-            requests.Request(request.method, request.url, headers=dict(request.headers), data=request.body or None)
-        )
-        self._guard(prepared.url or "")
+        url = self._guarded(request)
         until = time.monotonic() + (self._deadline if within is None else min(within, self._deadline))
         if self._authentication is None:
-            return self._attempt(request, prepared, until)
+            return self._attempt(request, url, {}, until)
         headers = self._authentication.headers(until - time.monotonic())
-        prepared.headers.update(headers)
-        answer = self._attempt(request, prepared, until)
+        answer = self._attempt(request, url, headers, until)
         if answer.status == 401:
             renewed = self._authentication.renew(headers, until - time.monotonic())
             if renewed is not None:
-                prepared.headers.update(renewed)
-                answer = self._attempt(request, prepared, until)
+                answer = self._attempt(request, url, {**headers, **renewed}, until)
         self._watch(answer.status == 401)
         return answer
 
-    def _attempt(self, request: Request, prepared: requests.PreparedRequest, until: float) -> Answer:
-        call = Call(deadline=until, silence=self._timeouts[1])
+    def _attempt(self, request: Request, url: Url, proof: Mapping[str, str], until: float) -> Answer:
+        call = Call(deadline=until, silence=self._silence)
         reset = CURRENT.set(call)
         try:
-            return self._exchange(prepared)
+            return self._exchange(request, url, proof)
         except _TooLarge:
             failure = EhrAmbiguous if request.changes else EhrRefused
             raise failure(f"{self.host}: the answer is larger than max_answer_bytes", code="too-long") from None
@@ -123,9 +120,12 @@ class Outbound:
             _log.warning("the EHR takes our credentials again", alarm="credentials", host=self.host)
         self._is_refused = refused
 
-    def _guard(self, url: str) -> None:
-        """Compare what would be sent, as the connection will read it, with the configured base."""
-        parsed = parse_url(url)
+    def _guarded(self, request: Request) -> Url:
+        """Where the request is sent, compared with the configured base in the words in which it will be sent."""
+        try:
+            parsed = parse_url(requote_uri(request.url))
+        except urllib3.exceptions.LocationParseError:
+            raise EhrRefused(f"{self.host}: a request to no place was stopped", code="value") from None
         same_server = (parsed.scheme, parsed.host, _port(parsed)) == (
             self._base.scheme,
             self._base.host,
@@ -136,23 +136,38 @@ class Outbound:
         climbs = any(segment.partition(";")[0] in {".", ".."} for segment in path.split("/"))
         if not same_server or not inside or climbs or parsed.auth is not None:
             raise EhrRefused(f"{self.host}: a request to another place was stopped", code="security")
+        return parsed
 
-    def _exchange(self, prepared: requests.PreparedRequest) -> Answer:
-        with self._session.send(
-            prepared,
-            stream=True,
-            allow_redirects=False,
-            timeout=self._timeouts,
-            verify=self._verify,
-            proxies=dict(self._proxies),
-        ) as response:
+    def _exchange(self, request: Request, url: Url, proof: Mapping[str, str]) -> Answer:
+        response = self._connections().urlopen(
+            request.method,
+            url.url if self._names_server else url.request_uri,
+            body=request.body or None,
+            headers={**_OURS, **request.headers, **proof},
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+            retries=self._adapter.max_retries,
+            timeout=self._timeout,
+        )
+        try:
             body = bytearray()
-            while chunk := response.raw.read(_CHUNK, decode_content=True):
+            while chunk := response.read(_CHUNK, decode_content=True):
                 body += chunk
                 if len(body) > self._max_answer_bytes:
                     raise _TooLarge
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(status=response.status_code, headers=headers, body=bytes(body))
+        finally:
+            response.close()  # a connection that was not read to its end serves no other call
+            response.release_conn()
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(status=response.status, headers=headers, body=bytes(body))
+
+    def _connections(self) -> urllib3.HTTPConnectionPool:
+        """The connections to the one server that there is."""
+        if self._pool is None:
+            self._pool = self._adapter.connections_to(self._base.url, self._verify, self._proxies)
+        return self._pool
 
     def _failure(self, request: Request, call: Call, error: Exception) -> EhrError:
         kind = EhrAmbiguous if call.sent and request.changes else EhrUnavailable

@@ -10,12 +10,13 @@ import io
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Any
 
+from requests import Request
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -133,6 +134,14 @@ class Adapter(HTTPAdapter):
 
     def __init__(self, connections: int) -> None:
         super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=0)
+
+    def connections_to(self, base_url: str, verify: bool | str, proxies: Mapping[str, str]) -> HTTPConnectionPool:
+        """The connections to one server. ``verify``: whether its certificate is, or the file of those who may sign."""
+        adapter: Any = self
+        there = Request("GET", base_url).prepare()
+        pool: HTTPConnectionPool = adapter.get_connection_with_tls_context(there, verify, proxies=dict(proxies))
+        adapter.cert_verify(pool, base_url, verify, None)
+        return pool
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
