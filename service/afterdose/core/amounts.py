@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from afterdose.core.dose import Dose, Quantity
 from afterdose.core.protocol import Plausible
@@ -104,14 +105,20 @@ def _by_rate(dose: Dose) -> _Measure | None:
 
 
 def _measure(quantity: Quantity | None) -> _Measure | None:
-    if quantity is None or quantity.unit is None:
+    if quantity is None or quantity.unit is None or (one := _one_of(quantity.unit)) is None:
         return None
-    mass, *others = quantity.unit.split("/")
+    return _Measure(quantity.value * one.milligrams, one.per_kg, one.per)
+
+
+@lru_cache
+def _one_of(unit: str) -> _Measure | None:
+    """What one of a unit measures."""
+    mass, *others = unit.split("/")
     per_kg = others[:1] == ["kg"]
     times = others[1:] if per_kg else others
     if mass not in _MILLIGRAMS or len(times) > 1 or any(time not in _PER for time in times):
         return None
-    return _Measure(quantity.value * _MILLIGRAMS[mass], per_kg, _PER[times[0]] if times else None)
+    return _Measure(_MILLIGRAMS[mass], per_kg, _PER[times[0]] if times else None)
 
 
 def _sum(values: Iterable[Decimal | None]) -> Decimal | None:

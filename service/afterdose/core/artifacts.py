@@ -27,7 +27,7 @@ from afterdose.core.desk import Desk, doses_of, labels_of, why_not
 from afterdose.core.dose import DoseKey, Family
 from afterdose.core.looks import is_too_late
 from afterdose.core.reasons import Outcome
-from afterdose.core.standing import is_theirs
+from afterdose.core.standing import is_open, is_theirs
 
 _PLANNED = frozenset({Outcome.PLANNED, Outcome.UNMET})
 _PLAN_OVER = frozenset({"completed", "revoked"})
@@ -107,7 +107,7 @@ def _appointment(verdict: DoseVerdict, desk: Desk) -> DesiredAppointment | None:
     if verdict.session_id is None or course is None:
         return None
     row = desk.standings.latest(ArtifactKind.APPOINTMENT, verdict.session_id)
-    there = row is not None and desk.standings.is_open(ArtifactKind.APPOINTMENT, verdict.session_id)
+    there = row is not None and is_open(row)
     theirs = desk.standings.visit(verdict.session_id) is not None
     held = there and (verdict.session_id in desk.judged.held or (verdict.outcome is Outcome.PLANNED and theirs))
     if verdict.outcome is not Outcome.PLANNED and not held:

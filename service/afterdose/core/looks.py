@@ -19,13 +19,13 @@ def next_look(verdict: DoseVerdict, rules: Rules, now: datetime) -> datetime | N
     if verdict.window is None or verdict.anchor is None or is_too_late(verdict):
         return None
     window, anchor = verdict.window, verdict.anchor
-    moments = {
+    moments = (
         anchor + rules.nothing_before,
         window.opens,
         window.closes - rules.look_before_close,
         window.closes,
-        *(anchor + after for after in rules.looks_after_anchor),
-    }
+        *[anchor + after for after in rules.looks_after_anchor],
+    )
     return min((moment for moment in moments if moment > now), default=None)
 
 

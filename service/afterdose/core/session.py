@@ -4,7 +4,7 @@ A nasal kit is charted device by device, an infusion rate by rate, a booster on 
 (decision 0008). One session gets one plan entry and one proposed visit, counted from its end.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 
@@ -59,7 +59,7 @@ class DoseSession:
 def begins(dose: Dose) -> datetime | None:
     """When an administration began; its end where nothing else is known."""
     moment = dose.effective.start or dose.effective.end
-    return moment.astimezone(UTC) if moment else None
+    return moment if moment is None or moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 def ends(dose: Dose) -> tuple[datetime, AnchorBasis] | None:
@@ -121,24 +121,26 @@ def dose_sessions(
     """
     alone: list[DoseSession] = []
     families: dict[Family, list[Dose]] = {}
+    rules: dict[DoseKey, Rules] = {}
     for dose in doses:
-        problems = time_problems(dose, rules_of(dose))
+        rules[dose.key] = rules_of(dose)
+        problems = time_problems(dose, rules[dose.key])
         family = dose.drug.family
         if family is None or problems or begins(dose) is None or dose.key in apart:
             alone.append(_session([dose], problems))
         else:
             families.setdefault(family, []).append(dose)
-    clusters = [_session(cluster, ()) for members in families.values() for cluster in _clusters(members, rules_of)]
+    clusters = [_session(cluster, ()) for members in families.values() for cluster in _clusters(members, rules)]
     return sorted([*clusters, *alone], key=_order)
 
 
-def _clusters(doses: Sequence[Dose], rules_of: Callable[[Dose], Rules]) -> list[list[Dose]]:
+def _clusters(doses: Sequence[Dose], rules: Mapping[DoseKey, Rules]) -> list[list[Dose]]:
     """Runs of administrations without a larger gap, then runs that partOf ties together."""
     runs: list[list[Dose]] = []
     over: datetime | None = None
     for dose in sorted(doses, key=_dose_order):
         start, end = _span(dose)
-        if over is not None and start - over <= rules_of(dose).cluster_gap:
+        if over is not None and start - over <= rules[dose.key].cluster_gap:
             runs[-1].append(dose)
             over = max(over, end)
         else:
@@ -147,7 +149,7 @@ def _clusters(doses: Sequence[Dose], rules_of: Callable[[Dose], Rules]) -> list[
     by_key = {dose.key: dose for dose in doses}
     for dose in doses:
         for parent in (by_key.get(key) for key in _parents(dose)):
-            if parent is not None and _near(dose, parent, rules_of(dose).longest_administration):
+            if parent is not None and _near(dose, parent, rules[dose.key].longest_administration):
                 runs = _joined(runs, dose, parent)
     return runs
 

@@ -15,21 +15,21 @@ class Standings:
     """The ledger of one patient as the rules ask it."""
 
     known: Known
-    _newest: dict[tuple[ArtifactKind, UUID], KnownArtifact] = field(init=False, repr=False, compare=False)
-    _about: dict[UUID, list[KnownArtifact]] = field(init=False, repr=False, compare=False)
+    _newest: dict[tuple[ArtifactKind, int], KnownArtifact] = field(init=False, repr=False, compare=False)
+    _about: dict[int, list[KnownArtifact]] = field(init=False, repr=False, compare=False)
     _open: dict[ArtifactKind, list[KnownArtifact]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Sort by subject and by kind, once for all questions; the highest generation of an artifact counts."""
-        newest: dict[tuple[ArtifactKind, UUID], KnownArtifact] = {}
-        about: dict[UUID, list[KnownArtifact]] = {}
+        newest: dict[tuple[ArtifactKind, int], KnownArtifact] = {}
+        about: dict[int, list[KnownArtifact]] = {}
         still_open: dict[ArtifactKind, list[KnownArtifact]] = {}
         for row in sorted(self.known.artifacts.values(), key=lambda row: row.key.generation):
-            key = row.key
-            newest[key.kind, key.subject] = row
-            about.setdefault(key.subject, []).append(row)
+            kind, subject, _ = row.key
+            newest[kind, subject.int] = row
+            about.setdefault(subject.int, []).append(row)
             if row.standing in _OPEN:
-                still_open.setdefault(key.kind, []).append(row)
+                still_open.setdefault(kind, []).append(row)
         for rows in still_open.values():
             rows.sort(key=lambda row: row.key)
         object.__setattr__(self, "_newest", newest)
@@ -38,7 +38,7 @@ class Standings:
 
     def latest(self, kind: ArtifactKind, subject: UUID) -> KnownArtifact | None:
         """The artifact of the highest generation, None when there never was one."""
-        return self._newest.get((kind, subject))
+        return self._newest.get((kind, subject.int))
 
     def key(self, kind: ArtifactKind, subject: UUID) -> ArtifactKey:
         """The key under which to have it: a new generation after our own withdrawal, else the same."""
@@ -82,7 +82,7 @@ class Standings:
 
         What stands under a former record counts for nothing, unless it is booked.
         """
-        rows = self._about.get(subject, [])
+        rows = self._about.get(subject.int, [])
         if any(row.booked for row in rows):
             return 3
         rows = [row for row in rows if row.named is None]

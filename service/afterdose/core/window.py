@@ -6,6 +6,7 @@ All arithmetic is on UTC instants: 24 hours are 24 elapsed hours, also over a ch
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from afterdose.core.care import Cut, Window
@@ -67,10 +68,15 @@ def score(elapsed: timedelta, rules: Rules) -> float:
 
 def _between(first: Decimal, last: Decimal, passed: timedelta, whole: timedelta) -> float:
     """The point of a straight line after ``passed`` of ``whole``, in whole numbers up to the one division."""
-    (top, top_of), (bottom, bottom_of) = first.as_integer_ratio(), last.as_integer_ratio()
+    (top, top_of), (bottom, bottom_of) = _ratio(first), _ratio(last)
     top, bottom, scale = top * bottom_of, bottom * top_of, top_of * bottom_of
     gone, all_ = passed // _TICK, whole // _TICK
     return (top * all_ - (top - bottom) * gone) / (scale * all_)
+
+
+@lru_cache
+def _ratio(number: Decimal) -> tuple[int, int]:
+    return number.as_integer_ratio()
 
 
 def _cut(opens: datetime, closes: datetime, next_dose: NextDose | None, buffer: timedelta) -> Window:

@@ -111,7 +111,7 @@ class _Walk:
             if field is None:
                 self.other_member(value, name, item, shape, path, depth)
             elif not field.many:
-                if field.is_plain(item):
+                if field.check is not None and field.is_plain(item):
                     continue
                 if isinstance(item, list):
                     self.found.add("structure", f"{path}.{name}", "must not be an array: at most one is allowed")
@@ -127,7 +127,8 @@ class _Walk:
                         self.needs_code(field, f"{path}.{name}[{index}]")
                         continue
                     self.one(part, field, shape, f"{path}.{name}[{index}]", depth)
-        self.presence(value, shape, path)
+        if shape.required or shape.choices or len(value) == 1:
+            self.presence(value, shape, path)
         rule = RULES.get(shape.name)
         if rule is not None:
             rule(value, path, self.found)

@@ -5,10 +5,11 @@ facts change. Everything is escaped; the markup stays inside FHIR's narrative al
 (http://hl7.org/fhir/R4/narrative.html#xhtml).
 """
 
+import html
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from html import escape
 from zoneinfo import ZoneInfo
 
 from afterdose.core.care import (
@@ -40,9 +41,10 @@ _HEAD = (
 )
 _OF_STAFF = frozenset({Reason.TAKEN_OVER, Reason.CANCELLED_BY_PERSON, Reason.VISIT_MISSED})
 """What people have decided, or what has come of what they booked."""
-
-
 _CHECKS = frozenset({ArtifactKind.OUTCOME_CHECK, ArtifactKind.LATER_OUTCOME_CHECK})
+
+
+_MARKUP = re.compile("[&<>\"']")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,10 @@ class Wording:
     reason_text: Callable[[Reason], str]
     software: str
     name_drug: bool = True
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text) if _MARKUP.search(text) else text
 
 
 def course_title(plan: DesiredPlan, clinic: Clinic) -> str:
@@ -229,23 +235,23 @@ def plan_narrative(plan: DesiredPlan, words: Wording) -> str:
     rows = "".join(_row(number, verdict, latest, words) for number, verdict in enumerate(plan.verdicts, start=1))
     warnings = [warning_line(one, words) for one in plan.warnings]
     parts = [
-        f"<p><b>{escape(_next_step(plan, words))}</b></p>",
+        f"<p><b>{_escaped(_next_step(plan, words))}</b></p>",
         *([f"<p><b>Please look at</b></p>{_list(warnings)}"] if warnings else []),
-        f"<p>Course from {escape(format_local(plan.period_start, zone))}, {escape(str(plan.phase))} phase"
-        + (f", {escape(str(plan.family))}" if words.name_drug else "")
-        + f". Clinic: {escape(words.clinic.title)} ({escape(zone.key)}).</p>",
-        f"<table>{_HEAD}<tbody>{rows}</tbody></table>" if rows else f"<p>{escape(_first_dose(plan, zone))}</p>",
+        f"<p>Course from {_escaped(format_local(plan.period_start, zone))}, {_escaped(str(plan.phase))} phase"
+        + (f", {_escaped(str(plan.family))}" if words.name_drug else "")
+        + f". Clinic: {_escaped(words.clinic.title)} ({_escaped(zone.key)}).</p>",
+        f"<table>{_HEAD}<tbody>{rows}</tbody></table>" if rows else f"<p>{_escaped(_first_dose(plan, zone))}</p>",
         *(_to_do(plan, words) if plan.status in (PlanStatus.DRAFT, PlanStatus.ACTIVE) else ()),
-        f"<p>Why: {escape(protocol.title if words.name_drug else 'integration protocol')}, version "
-        f"{escape(protocol.version)}. The window is counted in real hours from the end of each dose. "
+        f"<p>Why: {_escaped(protocol.title if words.name_drug else 'integration protocol')}, version "
+        f"{_escaped(protocol.version)}. The window is counted in real hours from the end of each dose. "
         "Sessions are proposals; staff decide and book.</p>",
     ]
-    parts += [f"<p>{escape(sentence)}</p>" for sentence in protocol.evidence]
+    parts += [f"<p>{_escaped(sentence)}</p>" for sentence in protocol.evidence]
     on_file = "A crisis plan is on file." if plan.crisis_plans else ""
     if crisis := " ".join(filter(None, (words.clinic.crisis_text, on_file))):
-        parts.append(f"<p><b>{escape(crisis)}</b></p>")
+        parts.append(f"<p><b>{_escaped(crisis)}</b></p>")
     parts.append(
-        f"<p>Written by {escape(words.software)} (software, not a person). Not a clinical order. "
+        f"<p>Written by {_escaped(words.software)} (software, not a person). Not a clinical order. "
         "Changes that staff make are kept.</p>"
     )
     return f'<div xmlns="http://www.w3.org/1999/xhtml">{"".join(parts)}</div>'
@@ -261,7 +267,7 @@ def _to_do(plan: DesiredPlan, words: Wording) -> Iterator[str]:
     for phase in PHASES:
         passage: Passage = words.plan.phases[phase]
         points = _list(agendas[phase]) if agendas[phase] else ""
-        yield f"<p><b>{escape(passage.title)}.</b> {escape(passage.description)}</p>{points}"
+        yield f"<p><b>{_escaped(passage.title)}.</b> {_escaped(passage.description)}</p>{points}"
     staff = [_asked(one, words) for one in plan.activities if not one.for_patient and not one.hold]
     if staff:
         yield f"<p><b>For staff</b></p>{_list(staff)}"
@@ -278,7 +284,7 @@ def _asked(one: DesiredActivity, words: Wording) -> str:
 
 
 def _list(lines: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+    return f"<ul>{''.join(f'<li>{_escaped(line)}</li>' for line in lines)}</ul>"
 
 
 def _first_dose(plan: DesiredPlan, zone: ZoneInfo) -> str:
@@ -300,4 +306,4 @@ def _row(number: int, verdict: DoseVerdict, latest: datetime | None, words: Word
         line,
         state,
     )
-    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f"<td>{_escaped(cell)}</td>" for cell in cells) + "</tr>"

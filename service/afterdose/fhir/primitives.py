@@ -55,7 +55,7 @@ def _string(value: object) -> Fault | None:
         return ("value", "must not be empty or only white space")
     if len(value) > _LONGEST_STRING:
         return ("value", "is longer than 1,048,576 characters")
-    if _ILLEGAL.search(value):
+    if not value.isprintable() and _ILLEGAL.search(value):
         return ("value", "holds a control character")
     return None
 
@@ -68,7 +68,7 @@ def _matching(pattern: re.Pattern[str], text: str) -> Check:
             return _NO_STRING
         if pattern.fullmatch(value) is None:
             return fault
-        return ("value", "holds a control character") if _ILLEGAL.search(value) else None
+        return None if value.isprintable() or not _ILLEGAL.search(value) else ("value", "holds a control character")
 
     return check
 
@@ -76,7 +76,7 @@ def _matching(pattern: re.Pattern[str], text: str) -> Check:
 def _uri(value: object) -> Fault | None:
     if not isinstance(value, str):
         return _NO_STRING
-    if _ELEMENT_ID.fullmatch(value) is None or _ILLEGAL.search(value):
+    if _ELEMENT_ID.fullmatch(value) is None or (not value.isprintable() and _ILLEGAL.search(value)):
         return ("value", "is not a URI: it is empty or holds white space")
     if value.startswith(("urn:uuid:", "urn:oid:")) and not is_absolute(value):
         return ("value", "is not a legal urn:uuid or urn:oid")

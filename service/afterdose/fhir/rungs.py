@@ -7,6 +7,7 @@ A *rung* is the resource type that an artifact is written as; ``WORKLIST`` is ou
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from types import MappingProxyType
 
 from afterdose.core.care import ArtifactKind
@@ -64,6 +65,7 @@ def rungs_of(artifact: Artifact) -> tuple[str, ...]:
     return tuple(name for name, type_ in RUNG_NAMES.items() if type_ in types)
 
 
+@cache
 def artifact_of(kind: ArtifactKind) -> Artifact:
     """With what a kind of resource is decided."""
     match kind:

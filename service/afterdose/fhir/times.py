@@ -53,7 +53,7 @@ def parse_datetime(text: str, *, zoneless: bool = False, path: str = "") -> Fhir
     match = _DATETIME.fullmatch(text) if text.isascii() else None
     if match is None:
         _refuse("is not a FHIR dateTime (YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss+zz:zz)", path)
-    year, month, day, hour, minute, second, fraction, offset = match.groups()
+    year, month, day, hour, _, second, _, offset = match.groups()
     if month is None:
         return FhirTime((int(year), None), Precision.YEAR)
     if day is None:
@@ -62,19 +62,11 @@ def parse_datetime(text: str, *, zoneless: bool = False, path: str = "") -> Fhir
         if hour is None:
             return FhirTime(date(int(year), int(month), int(day)), Precision.DAY)
         leap = second == "60"
-        moment = datetime(  # noqa: DTZ001 - the offset, where there is one, is subtracted below
-            int(year),
-            int(month),
-            int(day),
-            int(hour),
-            int(minute),
-            59 if leap else int(second),
-            int((fraction or "0")[:6].ljust(6, "0")),
-        )
+        moment = datetime.fromisoformat(f"{text[:17]}59{text[19:]}" if leap else text)
         if leap:
             moment += timedelta(seconds=1)
         if offset is not None:
-            moment = (moment - _offset(offset)).replace(tzinfo=UTC)
+            moment = moment.astimezone(UTC)
     except (ValueError, OverflowError):
         _refuse("is not a day or time of the calendar", path)
     if offset is None and not zoneless:
@@ -103,10 +95,11 @@ def format_instant(moment: datetime) -> str:
 
     Raises ValueError for a naive datetime.
     """
-    if moment.utcoffset() is None:
-        raise ValueError("a FHIR instant needs an aware datetime")
-    utc = moment.astimezone(UTC).replace(tzinfo=None)
-    return f"{utc.isoformat()}Z"
+    if moment.tzinfo is not UTC:
+        if moment.utcoffset() is None:
+            raise ValueError("a FHIR instant needs an aware datetime")
+        moment = moment.astimezone(UTC)
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def format_local(moment: datetime, zone: tzinfo) -> str:
@@ -114,9 +107,11 @@ def format_local(moment: datetime, zone: tzinfo) -> str:
 
     Raises ValueError for a naive datetime.
     """
-    if moment.utcoffset() is None:
-        raise ValueError("a local time can only be made from an aware datetime")
-    return _local(moment.astimezone(UTC), zone)
+    if moment.tzinfo is not UTC:
+        if moment.utcoffset() is None:
+            raise ValueError("a local time can only be made from an aware datetime")
+        moment = moment.astimezone(UTC)
+    return _local(moment, zone)
 
 
 @lru_cache(maxsize=8192)
@@ -131,13 +126,6 @@ def _local(instant: datetime, zone: tzinfo) -> str:
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def _offset(text: str) -> timedelta:
-    if text == "Z":
-        return timedelta(0)
-    size = timedelta(hours=int(text[1:3]), minutes=int(text[4:6]))
-    return -size if text[0] == "-" else size
 
 
 def _refuse(text: str, path: str) -> Never:

@@ -58,8 +58,10 @@ _RUNNING_TEXT = _TEXTS | _NOT_IN_ITSELF
 _NAME = r"[A-Za-z][A-Za-z0-9:]*+"
 _ATTRIBUTE = rf"\s++({_NAME})\s*+=\s*+(\"[^<\"]*+\"|'[^<']*+')"
 _ATTRIBUTES_OF_TAG = re.compile(_ATTRIBUTE)
+# Text, an element that holds nothing else, the end and the beginning of one that may hold more, a comment.
 _TOKEN = re.compile(
     rf"""(?P<text>[^<]++)
+    |<(?P<leaf>{_NAME})>(?P<said>[^<]*+)</(?P=leaf)>
     |</(?P<close>{_NAME})>
     |<(?P<open>{_NAME})(?P<attributes>(?:\s++{_NAME}\s*+=\s*+(?:"[^<"]*+"|'[^<']*+'))*+)\s*+(?P<empty>/?)>
     |<!--(?:(?!--).)*+-->""",
@@ -106,12 +108,16 @@ def narrative_fault(div: str) -> Fault | None:
         if token is None or (here is None and position > 0):
             return _BROKEN
         position = token.end()
-        text, close, name, attributes, empty = token.groups()
-        if text is not None:
-            if here is None or ("&" in text and not _entities_known(text)):
-                return _BROKEN
-            if here.holds_text is False or (here.holds_text is None and not text.isspace()):
-                return _MISPLACED
+        text, leaf, said, close, name, attributes, empty = token.groups()
+        if leaf is not None:
+            if here is None or leaf not in here.allowed:
+                return _tag_fault(leaf, "", is_root=here is None) or _MISPLACED
+            if said and (fault := _text_fault(said, _inside(leaf, here.forbidden))):
+                return fault
+            said_something = said_something or leaf == "img" or bool(said and not said.isspace())
+        elif text is not None:
+            if fault := _text_fault(text, here):
+                return fault
             said_something = said_something or not text.isspace()
         elif name is not None:
             if (here is None or attributes or name not in _ELEMENTS) and (
@@ -133,6 +139,14 @@ def narrative_fault(div: str) -> Fault | None:
     if around:
         return _BROKEN
     return None if said_something else ("invariant", "txt-2: the narrative says nothing")
+
+
+def _text_fault(text: str, here: _Place | None) -> Fault | None:
+    if here is None or ("&" in text and not _entities_known(text)):
+        return _BROKEN
+    if here.holds_text is False or (here.holds_text is None and not text.isspace()):
+        return _MISPLACED
+    return None
 
 
 @lru_cache(maxsize=1024)

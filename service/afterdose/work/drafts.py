@@ -94,12 +94,14 @@ class Draft:
 
 def _named(value: Any, names: Mapping[str, str]) -> Any:
     """A copy in which references are called by the names that they have in the EHR."""
-    if isinstance(value, dict):
-        copied = {name: _named(item, names) for name, item in value.items()}
-        if isinstance(reference := copied.get("reference"), str):
-            copied["reference"] = names.get(reference, reference)
-        return copied
-    return [_named(item, names) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_named(item, names) for item in value]
+    if not isinstance(value, dict):
+        return value
+    copied = {name: _named(item, names) if isinstance(item, dict | list) else item for name, item in value.items()}
+    if isinstance(reference := copied.get("reference"), str):
+        copied["reference"] = names.get(reference, reference)
+    return copied
 
 
 def placeholder(key: ArtifactKey) -> str:
@@ -175,7 +177,7 @@ class _Drafting:
     def _about(self, course: ArtifactKey | None) -> Letterhead:
         """The letterhead of what refers to a course's plan."""
         plan_type = self._type(course) if course is not None else self._head.plan_type
-        return replace(self._head, plan_type=plan_type)
+        return self._head if plan_type == self._head.plan_type else replace(self._head, plan_type=plan_type)
 
     def _goal(self, desired: DesiredGoal) -> Draft | None:
         return self._draft(desired.key, lambda *_: goal(desired, self._head), withdrawn=desired.ended)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from datetime import date
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -933,6 +934,14 @@ def test_a_narrative_is_held_to_what_may_stand_in_what(inside: str) -> None:
     plan["text"]["div"] = html(inside)
 
     assert [path for _, path in found(plan)] == ["CarePlan.text.div"]
+
+
+def test_the_time_for_a_narrative_grows_with_its_length_and_not_with_its_depth() -> None:
+    deep = {**plain_plan(), "text": {"status": "generated", "div": html("<div>" * 40_000 + "x" + "</div>" * 40_000)}}
+    begun = process_time()
+
+    assert conform.problems(deep) == ()
+    assert process_time() - begun < 2
 
 
 def test_a_picture_of_the_narrative_may_be_contained() -> None:
