@@ -65,6 +65,22 @@ def test_nothing_is_booked_for_a_closed_window_and_what_is_open_is_planned_for(w
     assert new.outcome is Outcome.PLANNED
 
 
+def test_the_dose_of_this_moment_does_not_wait_for_those_of_a_year_nor_they_for_it(ward: Ward) -> None:
+    past = [f"p-{number}" for number in range(2, 22)]
+    for patient in past:
+        ward.ehr.put({"resourceType": "Patient", "id": patient})
+    old = ENDED - timedelta(days=30)
+    taken(ward, lines(*(dose(f"d-{one}", old, subject={"reference": f"Patient/{one}"}) for one in past)))
+    ward.clock.advance(timedelta(seconds=1))
+    ward.send(dose("new", ENDED))
+
+    assert ward.step()
+    assert ward.step()
+
+    assert len(ward.appointments("proposed")) == 1
+    assert len([one for one in past if ward.store.outcomes.find("ehr", f"d-{one}")]) == 1
+
+
 def test_a_run_that_was_stopped_goes_on_where_it_was(ward: Ward) -> None:
     given = lines(*(dose(f"d-{number}", ENDED) for number in range(450)))
     with pytest.raises(StoreBusy):

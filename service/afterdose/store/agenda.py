@@ -32,14 +32,20 @@ class Agenda:
         self._clock = clock
 
     def claim(
-        self, worker_id: str, *, lease: timedelta, now: datetime, except_of: Collection[str] = ()
+        self,
+        worker_id: str,
+        *,
+        lease: timedelta,
+        now: datetime,
+        except_of: Collection[str] = (),
+        latest: bool = False,
     ) -> Claim | None:
         """Take the patient that has been due longest and that nobody holds; None where there is none.
 
-        Counts the attempt and raises the fence before any work is done. A lease that ran out is taken over. The
+        With ``latest`` the one that became due last: of many that wait, not all shall wait for the same. Counts the attempt and raises the fence before any work is done. A lease that ran out is taken over. The
         patients of targets that are paused, and of those in ``except_of``, stay due.
         """
-        first, free = _first_due(len(except_of)), {"now": now} | numbered("target", except_of)
+        first, free = _first_due(len(except_of), latest=latest), {"now": now} | numbered("target", except_of)
         if self._database.path is not None:
             with self._database.asking() as driver:
                 if first.first(driver, free) is None:
@@ -191,8 +197,8 @@ class Agenda:
 
 
 @cache
-def _first_due(excepted: int) -> Statement:
-    """The patient that has been due longest and that nobody holds, of all but ``excepted`` targets."""
+def _first_due(excepted: int, *, latest: bool) -> Statement:
+    """The patient that has been due longest, or became due last, and that nobody holds, of all but some targets."""
     now = sa.bindparam("now", type_=_c.due_at.type)
     free = sa.and_(
         _c.due_at <= now,
@@ -200,7 +206,8 @@ def _first_due(excepted: int) -> Statement:
         _c.target.not_in(sa.select(pauses.c.target)),
         sa.not_(one_of(_c.target, "target", excepted)),
     )
-    first = sa.select(_c.target, _c.patient).where(free).order_by(_c.due_at).limit(1)
+    order = _c.due_at.desc() if latest else _c.due_at
+    first = sa.select(_c.target, _c.patient).where(free).order_by(order).limit(1)
     return Statement(first.with_for_update(skip_locked=True))
 
 

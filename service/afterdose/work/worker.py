@@ -10,6 +10,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from itertools import cycle
 from types import MappingProxyType
 
 from afterdose.core.errors import EhrConflict, EhrError, EhrRefused, EhrUnavailable, LeaseLost, StoreError
@@ -40,7 +41,11 @@ class LeftAlone(Exception):
 
 
 class Worker:
-    """One thread of work. ``stop`` is shared by all; the claim in hand is finished before the thread ends."""
+    """One thread of work. ``stop`` is shared by all; the claim in hand is finished before the thread ends.
+
+    Every second patient is the one that became due last: the dose of this moment does not wait for a year of doses that
+    a backfill has taken in, nor those for it.
+    """
 
     def __init__(
         self,
@@ -69,6 +74,7 @@ class Worker:
         self._stop = stop
         self._shut = shut
         self._jitter = jitter
+        self._latest = cycle((False, True))
 
     def run(self) -> None:
         """Work until told to stop; never dies of one patient, nor of a database that is away for a while."""
@@ -84,7 +90,8 @@ class Worker:
 
     def work_once(self) -> bool:
         """Reconcile one due patient; False where nobody is due. Raises StoreError."""
-        claim = self._store.agenda.claim(self._name, lease=self._lease, now=self._clock(), except_of=self._shut())
+        now, shut, latest = self._clock(), self._shut(), next(self._latest)
+        claim = self._store.agenda.claim(self._name, lease=self._lease, now=now, except_of=shut, latest=latest)
         if claim is None:
             return False
         try:

@@ -125,6 +125,17 @@ def test_an_arrival_makes_a_patient_due_now_who_would_be_due_later(store: Store,
     assert store.agenda.due_count(clock.now) == 1
 
 
+def test_the_longest_due_or_the_latest_due_is_given_out(store: Store, clock) -> None:
+    for minutes, patient in ((3, "ann"), (2, "bob"), (1, "cem"), (-1, "dan")):
+        store.agenda.put("main", patient, clock.now - timedelta(minutes=minutes), "timer")
+
+    latest = store.agenda.claim("worker", lease=LEASE, now=clock.now, latest=True)
+
+    assert latest is not None
+    assert (latest.patient, claim(store, clock).patient, claim(store, clock).patient) == ("cem", "ann", "bob")
+    assert store.agenda.claim("worker", lease=LEASE, now=clock.now, latest=True) is None
+
+
 def test_a_put_never_delays(store: Store, clock) -> None:
     store.committer.submit([arrival()])
     store.agenda.put("main", "ann", clock.now + timedelta(days=1), "timer")
