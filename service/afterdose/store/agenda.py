@@ -42,7 +42,9 @@ class Agenda:
     ) -> Claim | None:
         """Take the patient that has been due longest and that nobody holds; None where there is none.
 
-        With ``latest`` the one that became due last: of many that wait, not all shall wait for the same. Counts the attempt and raises the fence before any work is done. A lease that ran out is taken over. The
+        With ``latest`` the one that became due last: of many that wait, not all shall wait for the same.
+
+        Counts the attempt and raises the fence before any work is done. A lease that ran out is taken over. The
         patients of targets that are paused, and of those in ``except_of``, stay due.
         """
         first, free = _first_due(len(except_of), latest=latest), {"now": now} | numbered("target", except_of)
