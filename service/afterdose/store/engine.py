@@ -82,6 +82,7 @@ class Database:
             self._lock = self._in_use = None
             self.engine = _postgres_engine(parsed)
         self._writing = self.engine.execution_options(**{_WRITES: True})
+        self._idle: list[sqlite3.Connection] = []
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -97,28 +98,47 @@ class Database:
 
     @contextmanager
     def asking(self) -> Iterator[Driver]:
-        """Like ``reading``, for :mod:`~afterdose.store.statements`: a connection of the driver, from the same pool."""
-        with translated(), self._of_driver("BEGIN") as driver:
+        """Like ``reading``, for :mod:`~afterdose.store.statements`: a connection of the driver."""
+        with translated(), self._lent("BEGIN") as driver:
             yield driver
 
     @contextmanager
     def telling(self) -> Iterator[Driver]:
         """Like ``writing``, for :mod:`~afterdose.store.statements`; committed durably at the end of the block."""
-        with translated(), self.writer_lock(), self._of_driver("BEGIN IMMEDIATE") as driver:
+        with translated(), self.writer_lock(), self._lent("BEGIN IMMEDIATE") as driver:
             yield driver
             driver.commit()
 
     @contextmanager
-    def _of_driver(self, begin: str) -> Iterator[Driver]:
-        """A connection in a transaction; what is not committed in the block is rolled back by the pool."""
+    def _lent(self, begin: str) -> Iterator[Driver]:
+        """A connection in a transaction, of which what was not committed in the block is rolled back.
+
+        Of SQLite they are kept here, because SQLAlchemy's pool would take longer than what is asked.
+        """
+        if self.path is None:
+            with self._lent_by_pool() as pooled:
+                yield pooled
+            return
+        try:
+            driver = self._idle.pop()
+        except IndexError:
+            driver = self.connect_sqlite()
+        try:
+            driver.execute(begin)
+            yield driver
+        finally:
+            if driver.in_transaction:
+                driver.rollback()
+            self._idle.append(driver)
+
+    @contextmanager
+    def _lent_by_pool(self) -> Iterator[Driver]:
         lent = self.engine.raw_connection()
         driver: Any = lent.driver_connection
         try:
-            if self.path is not None:
-                driver.execute(begin)
             yield driver
         except BaseException as error:
-            if isinstance(error, psycopg.Error) and driver.broken:
+            if driver.broken:
                 lent.invalidate(error)
             raise
         finally:
@@ -164,6 +184,8 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+        while self._idle:
+            self._idle.pop().close()
         if self._lock is not None:
             self._lock.close()
         if self._in_use is not None:

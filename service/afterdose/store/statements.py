@@ -28,13 +28,14 @@ _SQLITE, _POSTGRES = (make_url(url).get_dialect()() for url in ("sqlite+pysqlite
 class _Compiled:
     """A statement in the words of one database.
 
-    ``sent``: of each parameter its name in the text, the name by which it is given (None: it is not, but has a value
-    of its own), that value, and what makes the driver's value of it. ``got``: of each column its name and what makes
-    our value of it.
+    ``names``: of the parameters in the text; ``sent``: of each the name by which it is given, or None, with the value
+    that it always has, and what makes the driver's value of it. ``got``: of each column its name and what makes our
+    value of it.
     """
 
     text: str
-    sent: Sequence[tuple[str, str | None, Any, _Processor | None]]
+    names: Sequence[str]
+    sent: Sequence[tuple[str | None, Any, _Processor | None]]
     got: Sequence[tuple[str, _Processor | None]]
 
 
@@ -109,14 +110,21 @@ def _compiled(clause: _Clause, dialect: Dialect, columns: list[str] | None) -> _
         clause = clause.inline()  # nobody asks for the keys that the database gives
     compiled: Any = clause.compile(dialect=dialect, column_keys=columns)
     parameters = {name: parameter for parameter, name in compiled.bind_names.items()}
+    names = list(compiled.positiontup or parameters)
     return _Compiled(
         text=compiled.string,
-        sent=[
-            (name, one.key if one.required else None, one.effective_value, _of(one.type, dialect).to_driver)
-            for name, one in ((name, parameters[name]) for name in (compiled.positiontup or parameters))
-        ],
+        names=names,
+        sent=[_sent(parameters[name], dialect) for name in names],
         got=[(str(column.key), _of(column.type, dialect).from_driver) for column in clause.exported_columns],
     )
+
+
+def _sent(parameter: sa.BindParameter[Any], dialect: Dialect) -> tuple[str | None, Any, _Processor | None]:
+    make = _of(parameter.type, dialect).to_driver
+    if parameter.required:
+        return parameter.key, None, make
+    own = parameter.effective_value
+    return None, make(own) if make else own, None
 
 
 class _Makers(NamedTuple):
@@ -137,6 +145,5 @@ def _executed(driver: Any, compiled: _Compiled, values: Values) -> Any:
 
 def _given(driver: Driver, compiled: _Compiled, values: Values) -> Sequence[Any] | Mapping[str, Any]:
     """The parameters as the driver wants them: in their order, or by their names."""
-    told = ((name, own if key is None else values[key], make) for name, key, own, make in compiled.sent)
-    made = [(name, make(value) if make else value) for name, value, make in told]
-    return [value for _, value in made] if isinstance(driver, sqlite3.Connection) else dict(made)
+    made = [own if key is None else make(values[key]) if make else values[key] for key, own, make in compiled.sent]
+    return made if isinstance(driver, sqlite3.Connection) else dict(zip(compiled.names, made, strict=True))
