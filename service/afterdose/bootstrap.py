@@ -12,7 +12,7 @@ from typing import Self
 from flask import Flask
 from prometheus_client import CollectorRegistry
 
-from afterdose import logs
+from afterdose import logs, memory
 from afterdose.connections import connect, ladders, published_keys
 from afterdose.content.content import Content, load_content
 from afterdose.content.v2 import read_v2
@@ -66,7 +66,9 @@ def wsgi() -> Flask:
     """The WSGI application of one server process, with the settings that the environment names."""
     settings = load_settings(None, os.environ)
     logs.configure(settings.log.level, settings.log.format)
-    return web_app(settings, open_store(settings.database, clock=utc_now))
+    app = web_app(settings, open_store(settings.database, clock=utc_now))
+    memory.settle()
+    return app
 
 
 def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flask:
@@ -180,7 +182,7 @@ class Workshop:
         for name, fingerprint in rules_in_force(self.settings).items():
             follow_rules(self.store, name, fingerprint, self._clock())
         self._begin(Watch(store=self.store, clock=self._clock, stop=self._stop).run, "afterdose-watch")
-        self._begin(self.reconciler.rehearse, "afterdose-rehearsal")
+        self._begin(self._rehearse, "afterdose-rehearsal")
         for number in range(self.settings.work.threads):
             worker = self.worker(f"{software_version()}-{number}")
             self._begin(worker.run, f"afterdose-worker-{number}")
@@ -189,6 +191,10 @@ class Workshop:
                 self._begin(self.sweeper(source.name).run, f"afterdose-sweep-{source.name}")
             if source.readable:
                 self._begin(self.follower(source.name).run, f"afterdose-follow-{source.name}")
+
+    def _rehearse(self) -> None:
+        self.reconciler.rehearse()
+        memory.settle()
 
     def _begin(self, work: Callable[[], None], name: str) -> None:
         thread = threading.Thread(target=work, name=name)

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/accept.py [--postgres URL] [--seconds 5] [--rounds 3] [--json FILE]
 
-Every row is a WSGI route under a server of two processes with eight threads each; rows take turns for some rounds and
-the medians are shown. To measure another route, add a `Row`.
+Every row is a WSGI route under a server of two processes with as many threads as the product has by default; rows take
+turns for some rounds and the medians are shown. To measure another route, add a `Row`.
 """
 
 import argparse
@@ -29,7 +29,7 @@ sys.path.insert(0, str(HERE))
 
 from load import Measured, measure  # noqa: E402
 
-PROCESSES, THREADS, CONNECTIONS = 2, 8, 16
+PROCESSES, THREADS, CONNECTIONS = 2, 32, 64
 BASELINE = "granian, bare 202"
 GUNICORN = "gunicorn gthread, bare 202"
 RAW = "granian, bare 202 without Flask"

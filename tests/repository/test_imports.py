@@ -25,7 +25,7 @@ LAYERS = (
         "settings",
         "ehr",
     ),
-    *("store", "content", "fhir", "core", "logs"),
+    *("store", "content", "fhir", "core", "logs", "memory"),
 )
 
 

@@ -165,6 +165,7 @@ class _SqliteGroup:
         except BaseException:
             self.close()
             raise
+        self._database.committed()
         return receipts
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from afterdose.core.errors import StoreBusy, StoreUnusable
 from afterdose.store import schema
+from afterdose.store.checkpoints import Checkpoints
 from afterdose.store.errors import MIGRATE, translated
 from afterdose.store.statements import Driver
 
@@ -32,7 +33,8 @@ _PRAGMAS = (
     "PRAGMA synchronous=FULL",
     f"PRAGMA busy_timeout={int(PATIENCE * 1000)}",
     "PRAGMA foreign_keys=ON",
-    "PRAGMA wal_autocheckpoint=4000",
+    # A log of 64 MB, should `Checkpoints` not keep up.
+    "PRAGMA wal_autocheckpoint=16000",
 )
 _WRITES = "afterdose_writes"
 
@@ -78,8 +80,9 @@ class Database:
             self._in_use: int | None = _join(self.path)
             self._lock: WriterLock | None = WriterLock(beside(self.path, "writer-lock"))
             self.engine = _sqlite_engine(parsed)
+            self._checkpoints: Checkpoints | None = Checkpoints(self.connect_sqlite, self.writer_lock)
         else:
-            self._lock = self._in_use = None
+            self._lock = self._in_use = self._checkpoints = None
             self.engine = _postgres_engine(parsed)
         self._writing = self.engine.execution_options(**{_WRITES: True})
         self._idle: list[sqlite3.Connection] = []
@@ -95,6 +98,12 @@ class Database:
         """A connection in a transaction that writes; committed durably at the end of the block."""
         with translated(), self.writer_lock(), self._writing.begin() as connection:
             yield connection
+        self.committed()
+
+    def committed(self) -> None:
+        """Say that a transaction was committed on a connection that wrote."""
+        if self._checkpoints is not None:
+            self._checkpoints.committed()
 
     @contextmanager
     def asking(self) -> Iterator[Driver]:
@@ -183,6 +192,8 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         self.engine.dispose()
         while self._idle:
             self._idle.pop().close()
