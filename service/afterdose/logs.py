@@ -27,6 +27,7 @@ ALLOWED = frozenset(
         "count",
         "duplicates",
         "duration_ms",
+        "element",
         "error",
         "event",
         "host",

@@ -18,7 +18,7 @@ from ward import OPEN_APPOINTMENTS, OPEN_PLANS, PATIENT, Ward, dose
 from afterdose import logs
 from afterdose.core.errors import StoreUnusable
 from afterdose.core.reasons import Outcome, Reason
-from afterdose.sandbox import faults
+from afterdose.sandbox import Behaviour, faults
 from afterdose.store import copies
 from afterdose.work.watch import Watch
 
@@ -126,6 +126,29 @@ def test_an_artifact_that_may_not_be_read_any_more_is_a_question_with_the_code_o
     assert question.reasons == (Reason.EHR_REFUSED,)
     assert question.codes == ("http-403",)
     assert ward.store.agenda.parked() == []
+
+
+def test_what_an_ehr_refuses_for_good_stands_in_the_log_with_its_code_and_element(
+    tmp_path: Path, log: io.StringIO
+) -> None:
+    issue = {
+        "severity": "error",
+        "code": "processing",
+        "diagnostics": "p-1",
+        "expression": ["Appointment.extension[1]"],
+    }
+    body = json.dumps({"resourceType": "OperationOutcome", "issue": [issue]}).encode()
+    answer = faults.Answer(422, (("Content-Type", "application/fhir+json"),), body)
+    with Ward(tmp_path, behaviour=Behaviour(transaction="undeclared")) as ward:
+        ward.ehr.fail_next("POST", "/Appointment$", lambda *_: answer)
+        ward.chart(DOSE)
+        ward.step()
+
+        (told,) = [line for line in map(json.loads, log.getvalue().splitlines()) if "element" in line]
+        assert (told["resource_type"], told["status"], told["code"]) == ("Appointment", 422, "processing")
+        assert (told["element"], told["level"]) == ("Appointment.extension[1]", "warning")
+        assert len(ward.plans(*OPEN_PLANS)) == 1
+        assert [one.reasons for one in ward.store.reviews.open(10)] == [(Reason.EHR_REFUSED,)]
 
 
 def test_while_an_ehr_is_left_alone_nothing_counts_against_its_other_patients(ward: Ward) -> None:

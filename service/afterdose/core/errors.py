@@ -107,7 +107,14 @@ class EhrConflict(EhrError):
 
 
 class EhrRefused(EhrError):
-    """The EHR refuses this for good (400, 403, 422 ...): a person has to look."""
+    """The EHR refuses this for good (400, 403, 422 ...): a person has to look. ``element``: what it found wrong, as a
+    path of element names, where it said that."""
+
+    def __init__(
+        self, text: str, *, status: int | None = None, code: str | None = None, element: str | None = None
+    ) -> None:
+        super().__init__(text, status=status, code=code)
+        self.element = element
 
 
 class EhrGone(EhrError):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from afterdose.core.errors import BadInput, EhrAmbiguous, EhrConflict, EhrError, EhrGone, EhrRefused, EhrUnavailable
+from afterdose.ehr.outcomes import element_of, issue_code, worst_issue
 from afterdose.ehr.waits import retry_after
 from afterdose.ehr.wire import Answer, TransactionEntry, type_of
 from afterdose.fhir import strict_json
@@ -27,7 +28,6 @@ _MAX_MEMBERS = 1_000_000
 
 _FHIR_MEDIA_TYPES = frozenset({"application/fhir+json", "application/json+fhir", "application/json"})
 _LOCATION = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-_ISSUE_CODE = re.compile(r"[A-Za-z0-9._-]{1,40}")
 _COMPRESSED = re.compile(r'(?:--|-|;)(?:gzip|br|deflate|zstd)"$')
 _WRITTEN = {200: False, 201: True, 204: False}
 _DELETED = frozenset({200, 202, 204})
@@ -106,7 +106,7 @@ def decipher_search(answer: Answer, type_: str, *, now: datetime) -> Page:
     resources: list[Resource] = []
     for entry in _objects(bundle.get("entry")):
         resource = _object(entry.get("resource"))
-        if resource.get("resourceType") == "OperationOutcome" and _worst_issue(resource, errors_only=True):
+        if resource.get("resourceType") == "OperationOutcome" and worst_issue(resource, errors_only=True):
             raise EhrRefused(f"{action.name}: refused inside the result", status=200, code=issue_code(resource))
         if resource.get("resourceType") == type_ and _object(entry.get("search")).get("mode") in (None, "match"):
             resources.append(resource)
@@ -180,21 +180,6 @@ def _etag(answer: Answer) -> str | None:
     return _COMPRESSED.sub('"', etag) if etag and "content-encoding" in answer.headers else etag
 
 
-def same_version(one: str | None, other: str | None) -> bool:
-    """Whether two ETags name one version, weak or strong (RFC 9110, section 8.8.3.2)."""
-    return one is not None and other is not None and one.removeprefix("W/") == other.removeprefix("W/")
-
-
-def issue_code(outcome: Mapping[str, Json]) -> str | None:
-    """The EHR's own code for what is wrong: details.coding where there is one, else issue.code."""
-    issue = _worst_issue(outcome) or {}
-    codings = _objects(_object(issue.get("details")).get("coding"))
-    for code in (*(coding.get("code") for coding in codings), issue.get("code")):
-        if isinstance(code, str) and _ISSUE_CODE.fullmatch(code):
-            return code
-    return None
-
-
 def _expect(answer: Answer, action: Action, type_: str, now: datetime) -> Resource:
     """The resource of a successful answer; raises what any other answer means."""
     resource = _parse(answer)
@@ -233,7 +218,7 @@ def _failure(action: Action, answer: Answer, outcome: Mapping[str, Json], now: d
     if status in _TRANSIENT:
         return EhrUnavailable(text, status=status, code=code, retry_after=wait)
     if status == 501 or (400 <= status < 500 and status != 408):
-        return EhrRefused(text, status=status, code=code)
+        return EhrRefused(text, status=status, code=code, element=element_of(outcome))
     # 408 and every 5xx, 503 too: a gateway says these also when the EHR behind it has done the work.
     kind = EhrAmbiguous if action.changes else EhrUnavailable
     return kind(text, status=status, code=code, retry_after=wait)
@@ -292,12 +277,6 @@ def _next_link(bundle: Mapping[str, Json]) -> str | None:
         if link.get("relation") == "next":
             return _text(link.get("url")) or None
     return None
-
-
-def _worst_issue(outcome: Mapping[str, Json], *, errors_only: bool = False) -> Resource | None:
-    issues = _objects(outcome.get("issue"))
-    grave = [issue for issue in issues if issue.get("severity") in ("fatal", "error")]
-    return next(iter(grave if errors_only else grave + issues), None)
 
 
 def _object(value: Json) -> Resource:

@@ -13,14 +13,15 @@ from typing import Any
 
 from afterdose.core.care import Standing
 from afterdose.core.errors import BadInput, EhrGone, EhrRefused, EhrUnavailable
-from afterdose.ehr.answers import Found, Written
+from afterdose.ehr.answers import Found, Written, etag_of
 from afterdose.ehr.client import EhrClient
+from afterdose.ehr.versions import is_first
 from afterdose.fhir.encode import END_OF, MISTAKE, status_element
 from afterdose.fhir.fit import carries
 from afterdose.fhir.rungs import EhrFacts, TypeFacts
 from afterdose.fhir.times import format_instant, parse_instant
 from afterdose.store.rows import LedgerRow
-from afterdose.work.merge import still_ours
+from afterdose.work.merge import rebase, still_ours
 
 INDEX_LAG = timedelta(minutes=1)
 """How long after a write its result may be missing from a search. Half a minute is common; windows open after a day."""
@@ -46,6 +47,12 @@ def await_index(row: LedgerRow, now: datetime) -> None:
         raise EhrUnavailable(
             f"{row.resource_type} search: what was sent may not be found yet", code="incomplete", retry_after=left
         )
+
+
+def await_copy(row: LedgerRow, now: datetime) -> None:
+    """Raise EhrUnavailable while a read may not show yet what was last sent: there are EHRs that answer from copies."""
+    if row.sent_at is not None and now < row.sent_at + INDEX_LAG:
+        raise EhrUnavailable(f"{row.resource_type} read: what was sent may not be shown yet", code="incomplete")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +97,9 @@ class Finder:
         kept = min(found, key=lambda one: (_is_ended(one), not self._acted_on(one, row), _age(one)))
         sent: Mapping[str, Any] = row.elements.get("sent", {})
         apart = self._end_all([one for one in found if one is not kept], row)
-        mine = replace(row, ehr_id=str(kept["id"]), etag=None, elements={"owned": sent, "sent": sent})
+        # nobody has touched a first version: what reads otherwise than it was sent was rewritten by the EHR itself
+        owned = rebase(sent, kept) if is_first(etag_of(kept)) else sent
+        mine = replace(row, ehr_id=str(kept["id"]), etag=None, elements={"owned": owned, "sent": sent})
         return Company(row=replace(mine, standing=Standing.WRITTEN, check_at=self.clock() + INDEX_LAG), apart=apart)
 
     def prove(self, row: LedgerRow) -> Company:

@@ -13,13 +13,15 @@ from datetime import datetime
 from afterdose.core.care import ArtifactKey, Standing
 from afterdose.core.errors import EhrConflict, EhrError, EhrGone, EhrRefused, EhrUnavailable
 from afterdose.core.reasons import Reason
-from afterdose.ehr.answers import Written, same_version
+from afterdose.ehr.answers import Written
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.interactions import INTERACTIONS, Interaction
+from afterdose.ehr.versions import same_version
 from afterdose.ehr.wire import TransactionEntry, identifier_query
 from afterdose.fhir.encode import status_element
 from afterdose.fhir.profile_rules import ProfileRules
 from afterdose.fhir.rungs import GENERIC, EhrFacts
+from afterdose.logs import get_logger
 from afterdose.store.rows import LedgerRow
 from afterdose.work.adopt import Finder
 from afterdose.work.drafts import Draft, References, placeholder
@@ -30,6 +32,7 @@ from afterdose.work.repoint import is_left
 from afterdose.work.stands import Stands, StandsOtherwise
 from afterdose.work.unwritten import Refusal
 
+_log = get_logger()
 _HANDS_OFF = frozenset({Standing.TAKEN_OVER, Standing.REMOVED_BY_PERSON})
 
 
@@ -219,6 +222,8 @@ class Delivery:
             self.journal.failed([(write, error)])
             raise
         except EhrRefused as refused:
+            told = {"target": write.row.target, "resource_type": write.row.resource_type, "status": refused.status}
+            _log.warning("the EHR refused what was sent", code=refused.shown, element=refused.element, **told)
             self.journal.refused(write, refused.shown)
             self.refusals.append(Refusal(key=write.draft.key, reason=Reason.EHR_REFUSED, code=refused.shown))
             return

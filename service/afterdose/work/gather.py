@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 from afterdose.core.dose import Context, Dose, DoseKey, Order, PlannedDose
-from afterdose.core.errors import EhrGone, EhrRefused
+from afterdose.core.errors import EhrGone, EhrRefused, EhrUnavailable
 from afterdose.core.history import Interaction, Version, Via, heard_at, is_tie, newest
 from afterdose.core.needs import may_be_ours
 from afterdose.core.reasons import Reason
 from afterdose.ehr.client import EhrClient
+from afterdose.ehr.versions import is_older
 from afterdose.fhir import strict_json
 from afterdose.fhir.administration import envelope
 from afterdose.fhir.decode import decode_dose
@@ -26,6 +27,7 @@ from afterdose.fhir.v2.translate import is_translated
 from afterdose.store.rows import Arrival, Claim, Fact
 from afterdose.store.store import Store
 from afterdose.work import on_file
+from afterdose.work.adopt import INDEX_LAG
 from afterdose.work.coming import coming
 from afterdose.work.identity import Identity
 from afterdose.work.on_file import OnFile
@@ -253,6 +255,7 @@ class Gatherer:
             )
         else:
             head = envelope(found.resource)
+            self._await_copy(head.version, facts)
             arrival = Arrival(
                 source=key.source,
                 resource_id=key.id,
@@ -268,6 +271,12 @@ class Gatherer:
         if any(facts[-1].seq < fact.seq < receipt.seq for fact in known):
             return self._read_again(case, key, client, known)
         return known
+
+    def _await_copy(self, version: str | None, facts: Sequence[Fact]) -> None:
+        """Raise EhrUnavailable while a read may not show yet the version that was sent moments ago."""
+        since = self._surroundings.clock() - INDEX_LAG
+        if any(one.via != "read" and one.received_at > since and is_older(version, one.version) for one in facts):
+            raise EhrUnavailable("a dose is not shown yet as it was sent", code="incomplete")
 
 
 def _version(fact: Fact) -> Version:

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from afterdose.core.care import ArtifactKey, ArtifactKind, Standing
 from afterdose.core.errors import EhrConflict, EhrGone, EhrRefused, EhrUnavailable
 from afterdose.core.reasons import Reason
-from afterdose.ehr.answers import Found, same_version
+from afterdose.ehr.answers import Found
 from afterdose.ehr.client import EhrClient
+from afterdose.ehr.versions import is_older, same_version
 from afterdose.store.rows import LedgerRow
-from afterdose.work.adopt import INDEX_LAG, Company, Finder
+from afterdose.work.adopt import INDEX_LAG, Company, Finder, await_copy
 from afterdose.work.journal import Journal, known_artifact
 from afterdose.work.merge import rebase, took_effect
 from afterdose.work.observe import sight, with_activation
@@ -19,6 +20,7 @@ from afterdose.work.unwritten import Refusal
 
 _AGAIN = timedelta(minutes=5)
 """How long a search that failed is put off."""
+_NOT_FOUND = 404
 _OLD = timedelta(days=7)
 """What was last sent longer ago has no doubles that were not found before."""
 
@@ -96,18 +98,25 @@ class Stands:
         return company.row
 
     def read(self, row: LedgerRow) -> tuple[Found | None, bool]:
-        """Read one artifact of ours and note how it stands. Second: whether that was news to the ledger."""
+        """Read one artifact of ours and note how it stands. Second: whether that was news to the ledger.
+
+        Raises EhrUnavailable where it does not show yet what was sent moments ago: that is no person's doing.
+        """
         if row.ehr_id is None:
             return None, False
         self._hold()
         try:
             found = self._client.read(row.resource_type, row.ehr_id)
-        except EhrGone:
+        except EhrGone as gone_now:
+            if gone_now.status == _NOT_FOUND:
+                await_copy(row, self._clock())
             self._journal.doubt_absence(row)
             closed_at = row.closed_at or self._clock()
             gone = replace(row, standing=Standing.REMOVED_BY_PERSON, ehr_status=None, closed_at=closed_at, attempts=0)
             self._journal.keep(gone)
             return None, gone.standing is not row.standing
+        if is_older(found.etag, row.etag):
+            await_copy(row, self._clock())
         row = moved_with_its_patient(row, dict(found.resource), base_url=self._client.base_url)
         owned, sent = row.elements.get("owned", {}), row.elements.get("sent", {})
         if row.elements.get("unread") and same_version(found.etag, row.etag):
