@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from ward import MONDAY, PATIENT, Ward, dose
 
+from afterdose import logs
 from afterdose.work.cohort import CohortSweeper
 from doubles.polled import PolledEhr
 
@@ -70,6 +72,14 @@ def rounds(
     with Rounds(folder, more=more, product=vendor, front=partial(PolledEhr, vendor, **front)) as ward:
         ward.start()
         yield ward
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    logs.configure("warning", "json", stream)
+    yield stream
+    logs.configure("warning", "json")
 
 
 @pytest.fixture
@@ -236,7 +246,7 @@ def test_a_dose_that_no_search_shows_any_more_is_read_by_its_id_until_its_window
 
 
 def test_a_record_that_stays_closed_keeps_nobody_waiting_and_is_read_when_it_opens(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, log: io.StringIO
 ) -> None:
     with rounds(tmp_path) as ward:
         ward.group("shut-in", PATIENT)
@@ -246,15 +256,26 @@ def test_a_record_that_stays_closed_keeps_nobody_waiting_and_is_read_when_it_ope
         for _ in range(3):
             ward.round()
         assert ward.status_of("d-2") == ["completed"]
-        told = capsys.readouterr()
-        assert "4130" in told.out + told.err
-        assert "shut-in" not in told.out + told.err
+        assert "4130" in log.getvalue()
+        assert "shut-in" not in log.getvalue()
         ward.clock.advance(timedelta(days=8))
         ward.front.denied = set()
 
         ward.round()
 
         assert ward.status_of("d-1") == ["completed"]
+
+
+def test_records_that_stay_closed_are_told_of_once_an_interval(tmp_path: Path, log: io.StringIO) -> None:
+    with rounds(tmp_path) as ward:
+        shut_in = {f"shut-in-{number}" for number in range(30)}
+        ward.group(*shut_in)
+        ward.front.denied = shut_in
+        for _ in range(INTERVAL // STEP):
+            ward.round(STEP)
+
+        assert len(ward.front.asked) == len(shut_in)
+        assert log.getvalue().count("4130") == 1
 
 
 def test_what_is_broken_off_between_two_questions_is_asked_again_and_stored_once(tmp_path: Path) -> None:

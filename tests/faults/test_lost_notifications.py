@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from ward import MONDAY, PATIENT, Ward, dose
 
+from afterdose import logs
 from afterdose.bootstrap import web_app
 from afterdose.sandbox import Behaviour, faults
 
@@ -148,6 +151,29 @@ def test_what_was_charted_while_the_ehr_was_away_is_found_when_it_is_back(ward: 
     sweeper.sweep()
 
     assert ward.store.facts.count() == 1
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    logs.configure("warning", "json", stream)
+    yield stream
+    logs.configure("warning", "json")
+
+
+def test_a_source_that_cannot_be_polled_is_alarmed_once_and_again_when_it_can(ward: Ward, log: io.StringIO) -> None:
+    sweeper = ward.workshop.sweeper("ehr")
+    ward.ehr.fail_next("GET", ".*MedicationAdministration.*", faults.status(503), times=3)
+    for _ in range(8):
+        sweeper.sweep()
+        ward.clock.advance(timedelta(minutes=10))
+
+    told = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert ward.ehr.faults_left == 0
+    assert [(line["level"], line["resource_type"]) for line in told if line.get("alarm") == "poll"] == [
+        ("error", "MedicationAdministration"),
+        ("warning", "MedicationAdministration"),
+    ]
 
 
 def test_what_many_pages_hold_is_found_whether_it_changed_one_after_the_other_or_all_at_once(tmp_path: Path) -> None:

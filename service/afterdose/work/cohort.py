@@ -23,7 +23,7 @@ from afterdose.logs import get_logger
 from afterdose.store.cohorts import Due
 from afterdose.store.store import Store
 from afterdose.store.sweeps import Sweep
-from afterdose.work.polled import Finds, Polled
+from afterdose.work.polled import Finds, Polled, Trouble
 from afterdose.work.roster import Roster
 from afterdose.work.sweep import EVERY, keep_sweeping
 
@@ -68,6 +68,8 @@ class CohortSweeper:
         self._not_before: datetime | None = None
         self._called: datetime | None = None
         self._told_behind: datetime | None = None
+        self._trouble = Trouble(self._source)
+        self._told_refused: dict[tuple[str, str, int | None], datetime] = {}
 
     def run(self) -> None:
         """Poll until told to stop."""
@@ -91,8 +93,9 @@ class CohortSweeper:
         except EhrUnavailable as error:
             self._store.sweeps.release(begun)
             self._not_before = self._clock() + min(_PAUSE, self._polled.interval)
-            self._alarm(error.code or type(error).__name__, status=error.status)
+            self._trouble.begins(_COHORT, error)
             return
+        self._trouble.ends(_COHORT)
         if finished:
             known = self._store.cohorts.known_until(self._source)
             self._store.sweeps.finish(begun, called, known_since=known)
@@ -136,8 +139,8 @@ class CohortSweeper:
             if self._stop.is_set() or not self._turn(sweep, one, tracked.get(one.patient, ()), refused):
                 self._store.sweeps.release(sweep)
                 return False
-        for (type_, code, status), count in refused.items():
-            self._alarm(code, resource_type=type_, status=status, count=count)
+        for what, count in refused.items():
+            self._tell_refused(what, count, now)
         return True
 
     def _turn(
@@ -182,6 +185,14 @@ class CohortSweeper:
         if len(own) < len(found):
             self._alarm("security", resource_type=type_, count=len(found) - len(own))
         return own
+
+    def _tell_refused(self, what: tuple[str, str, int | None], count: int, now: datetime) -> None:
+        """A record that stays closed is said once an interval, though somebody's turn comes every few seconds."""
+        told = self._told_refused.get(what)
+        if told is None or now - told >= self._polled.interval:
+            self._told_refused[what] = now
+            type_, code, status = what
+            self._alarm(code, resource_type=type_, status=status, count=count)
 
     def _tell_where_behind(self, known_until: datetime | None) -> None:
         """A cohort that is too large for its interval is said once an interval."""

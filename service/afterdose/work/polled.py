@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from afterdose.core.errors import BadInput, EhrGone, EhrRefused, EhrUnavailable
+from afterdose.core.errors import BadInput, EhrError, EhrGone, EhrRefused, EhrUnavailable
 from afterdose.ehr.answers import Resource
 from afterdose.ehr.client import EhrClient
 from afterdose.fhir import strict_json
@@ -41,6 +41,28 @@ class Polled:
     look_back: timedelta
     identifier_system: str
     """By which what we have written is told from what others have."""
+
+
+class Trouble:
+    """Says once that a source cannot be polled, and why, and once that it is polled again."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._codes: dict[str, str] = {}
+
+    def begins(self, what: str, error: EhrError) -> None:
+        """``what``: the resource type, or another part of the poll, that could not be had."""
+        if what not in self._codes:
+            self._codes[what] = code = error.code or type(error).__name__
+            told = {"source": self._source, "resource_type": what, "status": error.status, "code": code}
+            _log.error("a source could not be polled", alarm="poll", **told)
+
+    def ends(self, what: str) -> None:
+        """It was had."""
+        code = self._codes.pop(what, None)
+        if code is not None:
+            told = {"source": self._source, "resource_type": what, "code": code}
+            _log.warning("a source is polled again", alarm="poll", **told)
 
 
 class Finds:

@@ -13,7 +13,7 @@ from afterdose.fhir.administration import envelope
 from afterdose.logs import get_logger
 from afterdose.store.store import Store
 from afterdose.store.sweeps import Sweep
-from afterdose.work.polled import Finds, Polled
+from afterdose.work.polled import Finds, Polled, Trouble
 
 EVERY = 5.0
 """Seconds between two looks at whether a poll is due."""
@@ -40,6 +40,7 @@ class Sweeper:
         """``owner`` is another one in every process."""
         self._polled = polled
         self._finds = Finds(polled, store=store, clock=clock)
+        self._trouble = Trouble(polled.origin.source)
         self._store = store
         self._owner = owner
         self._clock = clock
@@ -50,7 +51,7 @@ class Sweeper:
         keep_sweeping(self.sweep, self._stop)
 
     def sweep(self) -> None:
-        """Ask for everything that is due; a failure is alarmed and ends it until the next time. Raises StoreError."""
+        """Ask for everything that is due; a failure, alarmed once, ends it until the next time. Raises StoreError."""
         polled = self._polled
         for type_ in sorted(polled.types):
             if self._stop.is_set() or polled.origin.target in self._store.pauses.all():
@@ -68,9 +69,9 @@ class Sweeper:
                 self._read_tracked(sweep, reached)
         except EhrError as error:
             self._store.sweeps.release(sweep)
-            told = {"source": sweep.source, "resource_type": sweep.resource_type, "status": error.status}
-            _log.error("a source could not be polled", alarm="poll", code=error.code or type(error).__name__, **told)
+            self._trouble.begins(sweep.resource_type, error)
         else:
+            self._trouble.ends(sweep.resource_type)
             if reached is not None:
                 self._store.sweeps.finish(sweep, reached)
 
