@@ -125,7 +125,6 @@ def decode_dose(
     if envelope(resource).subject is None and reference(resource, "subject") is not None:
         patient = None
     inside = [found for ref in _reason_references(resource) if (found := contained(resource, ref)) is not None]
-    performers = [short(ref) for ref in _performers(resource)]
     problems = [
         *time_problems,
         *([Reason.PATIENT_UNRESOLVED] if patient is None else []),
@@ -159,12 +158,24 @@ def decode_dose(
                 if (id_ := local_id(ref, "Condition", "")) is not None
             )
         ),
-        context=replace(
-            context,
-            location_ids=tuple(dict.fromkeys([*context.location_ids, *performers])),
-            marks=(*context.marks, *marks_of(resource)),
-        ),
+        context=_own(context, resource),
         problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+def with_more_around(dose: Dose, resource: JsonObject, context: Context) -> Dose:
+    """The dose that ``resource`` reports, with more known around it than when it was decoded: all but its medication,
+    on which drug and amount depend."""
+    return replace(dose, context=_own(context, resource))
+
+
+def _own(context: Context, resource: JsonObject) -> Context:
+    """The context, with what the administration itself says of places, persons and phases."""
+    performers = [short(ref) for ref in _performers(resource)]
+    return replace(
+        context,
+        location_ids=tuple(dict.fromkeys([*context.location_ids, *performers])),
+        marks=(*context.marks, *marks_of(resource)),
     )
 
 

@@ -186,18 +186,21 @@ class Gatherer:
 
     def _decode(self, case: _Case, source: Source, key: DoseKey, resource: Resource, facts: Sequence[Fact]) -> Dose:
         when, _ = effective(resource, source.zone)
+        patient = case.patient(patient_id(envelope(resource).subject, base_url=source.base_url))
         versions = [_version(fact) for fact in facts]
 
         def same_time(version: Version) -> bool:
             fact = facts[_place(version, versions)]
             return fact.interaction == "upsert" and effective(case.resource(fact), source.zone)[0] == when
 
+        heard = heard_at(versions, same_time=same_time)
+
         def decode(context: Context) -> Dose:
             return decode_dose(
                 resource,
                 key=key,
-                patient=case.patient(patient_id(envelope(resource).subject, base_url=source.base_url)),
-                heard_at=heard_at(versions, same_time=same_time),
+                patient=patient,
+                heard_at=heard,
                 codes=self._codes,
                 zone=source.zone,
                 context=context,

@@ -30,6 +30,11 @@ def still_open(rows: Mapping[ArtifactKey, LedgerRow]) -> list[ArtifactKey]:
     ]
 
 
+def has_plan(rows: Mapping[ArtifactKey, LedgerRow]) -> bool:
+    """Whether a plan stands in the EHR that people may still act on."""
+    return any(key.kind is ArtifactKind.CARE_PLAN for key in still_open(rows))
+
+
 def resolved(item: ReviewItem, care: Care, rows: Mapping[ArtifactKey, LedgerRow]) -> bool:
     """Whether a person has closed the Task that asked for this review."""
     return any(

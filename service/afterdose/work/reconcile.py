@@ -41,7 +41,7 @@ from afterdose.work.gather import Gathered, Gatherer
 from afterdose.work.identity import Identities, Identity
 from afterdose.work.journal import Journal, known_artifact
 from afterdose.work.late import missed_sessions
-from afterdose.work.ledger_view import resolved, still_open, written
+from afterdose.work.ledger_view import has_plan, resolved, still_open, written
 from afterdose.work.on_file import OnFile
 from afterdose.work.rehearsal import rehearse
 from afterdose.work.report import outcome_rows
@@ -117,7 +117,7 @@ class Reconciler:
             rows = {row.key: row for row in self._store.ledger.load(claim.target, claim.patient)}
             look = look or any(was_touched(row, same_server) for row in rows.values())
             snapshot = self._snapshot(claim, target, gathered, rows, identity.person)
-            if on_file is None and any(plan.status in OPEN_PLANS for plan in decide(snapshot, now).plans):
+            if on_file is None and (has_plan(rows) or _plans(decide(snapshot, now))):
                 on_file = self._gatherer.on_file(claim, identity, target.as_source(snapshot.clinic), hold)
             if on_file is not None:
                 snapshot = replace(snapshot, crisis_plans=on_file.crisis_plans, preferences=on_file.preferences)
@@ -273,6 +273,11 @@ class Reconciler:
 def _reaches(care: Care) -> bool:
     """Whether there is anything that an EHR may have to be told."""
     return bool(care.plans or care.appointments or care.preparations or care.tasks or care.goals or care.activities)
+
+
+def _plans(care: Care) -> bool:
+    """Whether a plan is to stand that people may act on."""
+    return any(plan.status in OPEN_PLANS for plan in care.plans)
 
 
 def _with_look_at_person(care: Care, person: Person, now: datetime) -> datetime | None:

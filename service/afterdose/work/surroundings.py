@@ -23,7 +23,7 @@ from afterdose.ehr.wire import Parameters, token
 from afterdose.fhir import accepted
 from afterdose.fhir.administration import TYPE, envelope
 from afterdose.fhir.around import happenings
-from afterdose.fhir.decode import references_of
+from afterdose.fhir.decode import references_of, with_more_around
 from afterdose.fhir.effective import effective
 from afterdose.fhir.elements import members, reference, text
 from afterdose.fhir.medication import drug_of
@@ -73,7 +73,8 @@ class Surroundings:
         beside = self._anaesthetics(resource, anaesthesia_span(dose, rules), related, since)
         if not more and not beside:
             return dose
-        return decode(replace(self._context(resource, related, [*found, *more]), anaesthetics=beside))
+        whole = replace(self._context(resource, related, [*found, *more]), anaesthetics=beside)
+        return with_more_around(dose, resource, whole)
 
     def of_order(self, order: Resource, related: Related, *, target: str, since: datetime) -> list[Resource]:
         """What hangs on an order, or on a booked visit, of ketamine or esketamine.
