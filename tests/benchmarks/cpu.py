@@ -22,7 +22,6 @@ import requests
 from doses import a_dose, chart
 from ehr import Ehr, start_ehr
 
-from afterdose.bootstrap import Workshop
 from afterdose.core.reasons import Outcome
 from afterdose.ehr.outbound import Outbound
 from afterdose.ehr.wire import Answer, Request
@@ -31,6 +30,7 @@ from afterdose.settings import load_settings
 from afterdose.store.migrate import migrate
 from afterdose.work.intake import Origin, receive
 from afterdose.work.worker import Worker
+from afterdose.workshop import Workshop
 
 SETTINGS = """
 data_dir = "{folder}"

@@ -14,10 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from afterdose.bootstrap import Workshop, web_app
+from afterdose.bootstrap import web_app
 from afterdose.sandbox import Behaviour, SandboxEHR
 from afterdose.settings import load_settings
 from afterdose.store.migrate import migrate
+from afterdose.workshop import Workshop
 from doubles.odd import OddEhr
 from doubles.vendors import VendorEhr
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from afterdose.bootstrap import Workshop
 from afterdose.settings import load_settings
 from afterdose.store.migrate import migrate
+from afterdose.workshop import Workshop
 from servers import RunningServer
 
 HEADERS = {"Content-Type": "application/fhir+json", "Accept": "application/fhir+json"}

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from afterdose.bootstrap import Workshop, web_app
+from afterdose.bootstrap import web_app
 from afterdose.sandbox import Behaviour, SandboxEHR
 from afterdose.settings import load_settings
 from afterdose.store.migrate import migrate
 from afterdose.store.rows import OutcomeRow
+from afterdose.workshop import Workshop
 from doubles.vendors import LOOK, READ_FROM, VENDORS, Rules, VendorEhr
 
 pytestmark = pytest.mark.service

@@ -13,6 +13,7 @@ LINT = [sys.executable, "-c", "from importlinter.cli import lint_imports_command
 LAYERS = (
     *(
         "cli",
+        "workshop",
         "bootstrap",
         "sandbox",
         "connections",

@@ -23,12 +23,12 @@ _COMMANDS = {
     "replay": "operate",
     "restore": "copies",
     "resume": "operate",
-    "run": "serve",
+    "run": "work",
     "serve": "serve",
     "settings": "serve",
     "subscribe": "subscribe",
     "validate": "validate",
-    "work": "serve",
+    "work": "work",
 }
 """Command -> module of this package that defines it under the same name, with "_" for "-"."""
 

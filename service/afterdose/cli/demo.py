@@ -20,7 +20,7 @@ from rich.table import Table
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from afterdose import logs
-from afterdose.bootstrap import Workshop, web_app
+from afterdose.bootstrap import web_app
 from afterdose.cli.story import Step, Story, administration, crisis_plan, encounter, load_story, patient
 from afterdose.core.dose import DoseKey
 from afterdose.core.reasons import Reason
@@ -29,6 +29,7 @@ from afterdose.fhir.times import format_local
 from afterdose.sandbox import SandboxEHR
 from afterdose.settings import Settings, load_settings
 from afterdose.store.migrate import migrate
+from afterdose.workshop import Workshop
 
 _PATIENCE = 30.0
 """Seconds of real time that one step of the story may take before the demo gives up."""

@@ -1,8 +1,6 @@
-"""The processes: `run` (web and workers together), `serve` (web), `work` (workers), and what prepares them."""
+"""The process that receives: `serve`, and what prepares every process. The workers are in ``work``."""
 
 import os
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,6 @@ from typing import Any
 import click
 
 from afterdose import logs
-from afterdose.bootstrap import Workshop
 from afterdose.senders import sender_keys
 from afterdose.settings import Settings, example_toml, load_settings
 from afterdose.settings.load import CONFIG
@@ -46,45 +43,18 @@ def prepare(config: Path | None, insecure_dev: bool) -> Settings:
     return settings
 
 
-def _prepare_web(config: Path | None, insecure_dev: bool) -> Settings:
+def prepare_web(config: Path | None, insecure_dev: bool) -> Settings:
     """The same for who serves: key files that cannot be read are said once, and not by each server process."""
     settings = prepare(config, insecure_dev)
     sender_keys(settings)
     return settings
 
 
-def _wait_for_the_end() -> None:
-    end = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: end.set())
-    end.wait()
-
-
-@click.command()
-@options
-def run(config: Path | None, insecure_dev: bool) -> None:
-    """Receive events and work on them, in one go; prepares the database first."""
-    settings = _prepare_web(config, insecure_dev)
-    migrate_store(settings.database)
-    with Workshop(settings) as workshop:
-        workshop.start()
-        serve_web(settings)
-
-
 @click.command()
 @options
 def serve(config: Path | None, insecure_dev: bool) -> None:
     """Receive events only; `afterdose work` does the rest. Needs a migrated database."""
-    serve_web(_prepare_web(config, insecure_dev))
-
-
-@click.command()
-@options
-def work(config: Path | None, insecure_dev: bool) -> None:
-    """Work on what was received, until SIGTERM. Needs a migrated database."""
-    with Workshop(prepare(config, insecure_dev)) as workshop:
-        workshop.start()
-        _wait_for_the_end()
+    serve_web(prepare_web(config, insecure_dev))
 
 
 @click.command()

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
+from afterdose.store import schema
 from afterdose.store.engine import Database
 
 _LOCK = 0x61667464
@@ -19,13 +18,23 @@ def migrate(url: str) -> None:
     StoreBusy or StoreUnusable.
     """
     database = Database(url)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     try:
+        if database.revision() == schema.REVISION:
+            return
         with database.writing() as connection:
             if database.path is None:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            _upgrade(connection)
     finally:
         database.close()
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    """Alembic is loaded here alone: at most starts nothing is missing, and a service would hold it till its end."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
