@@ -143,6 +143,18 @@ def test_the_text_says_it_in_words_and_in_the_clinics_time(site: Site) -> None:
         assert words in text
 
 
+def test_a_dose_whose_ehr_is_paused_says_so_until_it_is_resumed(site: Site) -> None:
+    site.arrive("dose-1")
+    site.store.pauses.pause("ehr")
+    words = "Paused: ehr, since Mon 5 Jan 2026 11:00 EST; nothing is done for it until `afterdose resume ehr`"
+    assert words in site.explain("MedicationAdministration/dose-1").stdout
+    assert site.told("MedicationAdministration/dose-1")["paused_since"] == "2026-01-05T16:00:00Z"
+
+    site.store.pauses.resume("ehr")
+    assert "Paused" not in site.explain("MedicationAdministration/dose-1").stdout
+    assert site.told("MedicationAdministration/dose-1")["paused_since"] is None
+
+
 def test_a_dose_that_joined_a_session_shows_what_the_session_has(site: Site) -> None:
     site.arrive("dose-1")
     site.arrive("dose-2")

@@ -101,6 +101,9 @@ def _lines(told: _Json, zone: tzinfo) -> Iterator[str]:
         yield f"  Decided: {_local(told['decided_at'], zone)}"
     yield f"  Next look: {_local(told['next_look'], zone) if told['next_look'] else 'when something arrives'}"
     yield from _agenda(told["agenda"], zone)
+    if told["paused_since"]:
+        since, target = _local(told["paused_since"], zone), told["target"]
+        yield f"  Paused: {target}, since {since}; nothing is done for it until `afterdose resume {target}`"
     yield from _listed("Received", [_version(row, zone) for row in told["versions"]])
 
 

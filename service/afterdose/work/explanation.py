@@ -38,6 +38,7 @@ def explanation(store: Store, key: DoseKey, reason_text: Callable[[Reason], str]
         "decided_at": instant(outcome.updated_at) if outcome is not None else None,
         "next_look": instant(outcome.next_look) if outcome is not None else None,
         "agenda": _agenda(agenda) if agenda is not None else None,
+        "paused_since": instant(store.pauses.all().get(fact.target)),
         "versions": [_version(one) for one in store.facts.versions(key.source, key.id)],
     }
 
