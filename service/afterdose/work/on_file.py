@@ -1,7 +1,7 @@
 """What the EHR that plans are written to has on file about a patient: crisis plans, and stated preferences.
 
-Asked only once a plan follows or stands, each search once a day at most, and only where the EHR declares that it can be searched
-so. That it refuses, or does not answer however often it is asked, is no sign that there is nothing.
+Asked only once a plan follows or stands, each search once a day at most, and only where the EHR declares that it can be
+searched so. That it refuses, or does not answer however often it is asked, is no sign that there is nothing.
 """
 
 from collections.abc import Sequence
