@@ -92,6 +92,14 @@ def test_a_target_is_paused_until_it_is_resumed(site: Site) -> None:
     assert site.store.agenda.claim("w", lease=timedelta(minutes=1), now=datetime.now(UTC)) is not None
 
 
+def test_after_an_ehr_was_put_back_every_patient_of_it_is_looked_at(site: Site) -> None:
+    site.run("pause", "ehr")
+    told = site.run("resume", "ehr", "--restored")
+    assert "ehr goes on" in told
+    assert "1 patients are looked at" in told
+    assert site.store.agenda.claim("w", lease=timedelta(minutes=1), now=datetime.now(UTC)) is not None
+
+
 def test_a_copy_is_made_while_the_store_is_open_and_put_back_only_when_nobody_has_it_open(
     site: Site, tmp_path: Path
 ) -> None:

@@ -17,6 +17,7 @@ from afterdose.store.append import REPLAY
 from afterdose.store.rows import AgendaEntry, AgendaRow
 from afterdose.store.schema import patient_key
 from afterdose.store.store import Store, open_store
+from afterdose.work.starting import write_again
 
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,14 +89,22 @@ def pause(target: str, config: Path | None) -> None:
 
 @click.command()
 @click.argument("target")
+@click.option(
+    "--restored", is_flag=True, help="The EHR was put back from a copy: what it lost of ours is written again."
+)
 @config_option
-def resume(target: str, config: Path | None) -> None:
+def resume(target: str, restored: bool, config: Path | None) -> None:
     """Let the work for TARGET go on."""
-    with opened(config) as (_, store):
+    with opened(config) as (settings, store):
+        if restored:
+            _check(target, settings)
         since = store.pauses.all().get(target)
+        patients = write_again(store, target, datetime.now(UTC)) if restored else 0
         store.pauses.resume(target)
     told = f"{target} goes on; it was paused since {format_instant(since)}." if since else f"{target} was not paused."
     click.echo(told)
+    if restored:
+        click.echo(f"{patients} patients are looked at, one after the other within an hour at most.")
 
 
 def _check(target: str, settings: Settings) -> None:

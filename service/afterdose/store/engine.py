@@ -117,6 +117,7 @@ class Database:
         with translated(), self.writer_lock(), self._lent("BEGIN IMMEDIATE") as driver:
             yield driver
             driver.commit()
+        self.committed()
 
     @contextmanager
     def _lent(self, begin: str) -> Iterator[Driver]:

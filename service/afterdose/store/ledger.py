@@ -42,7 +42,24 @@ class Ledger:
             upsert(driver, ledger, [_columns(row) | {"updated_at": now} for row in rows])
             append_entries(driver, audit, now)
 
+    def believe_again(self, target: str, since: datetime) -> None:
+        """Take back that people removed what was found to be removed since then: the next look says how it stands.
 
+        Without a claim: nobody may be writing to the target.
+        """
+        with self._database.writing() as connection:
+            connection.execute(_BELIEVE_AGAIN, {"whose": target, "since": since, "at": self._clock()})
+
+
+_BELIEVE_AGAIN = (
+    sa.update(ledger)
+    .where(
+        ledger.c.target == sa.bindparam("whose"),
+        ledger.c.standing == Standing.REMOVED_BY_PERSON.value,
+        ledger.c.closed_at >= sa.bindparam("since"),
+    )
+    .values(standing=Standing.WRITTEN.value, closed_at=None, desired_hash=None, updated_at=sa.bindparam("at"))
+)
 _OF_PATIENT = Statement(
     sa.select(ledger)
     .where(ledger.c.target == sa.bindparam("target"), ledger.c.patient == sa.bindparam("patient"))

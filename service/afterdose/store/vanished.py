@@ -1,8 +1,8 @@
 """Plans of several patients that are gone from one EHR at once: it was put back from a copy, and nobody removed them.
 
 A person may delete a plan; nobody deletes those of several patients within an hour. Then the EHR is paused as by hand,
-with an alarm, until a person lets it go on (decision 0008, rule 17). What is gone is believed to have been removed by
-people again from then on. Each process counts what it sees itself.
+with an alarm, until a person lets it go on (decision 0008, rule 17) and says whether what was lost is to be written
+again. From then on what is gone is believed to have been removed by people. Each process counts what it sees itself.
 """
 
 import threading

@@ -79,6 +79,16 @@ class Finder:
         find = self.facts.of(type_).find
         return find is None or bool(find)
 
+    def is_ours(self, row: LedgerRow, resource: Mapping[str, Any]) -> bool:
+        """Whether what stands under the id of the ledger is our artifact, as far as this EHR lets that be known."""
+        facts = self.facts.of(row.resource_type)
+        if facts.find is not None:
+            return facts.mark is None or carries(resource, facts, row.identifier)
+        named = resource.get("identifier")
+        listed = [named] if isinstance(named, dict) else named if isinstance(named, list) else []
+        values = [str(one.get("value", "")).lower() for one in listed if isinstance(one, dict)]
+        return not values or any(value.endswith(str(row.identifier)) for value in values)
+
     def adopt(self, row: LedgerRow) -> Company:
         """The row with the id of the resource that carries its identifier, unchanged where there is none.
 
@@ -94,7 +104,7 @@ class Finder:
         if not found:
             await_index(row, self.clock())
             return Company(row=row)
-        kept = min(found, key=lambda one: (_is_ended(one), not self._acted_on(one, row), _age(one)))
+        kept = min(found, key=lambda one: (was_ended(one), not self._acted_on(one, row), _age(one)))
         sent: Mapping[str, Any] = row.elements.get("sent", {})
         apart = self._end_all([one for one in found if one is not kept], row)
         # nobody has touched a first version: what reads otherwise than it was sent was rewritten by the EHR itself
@@ -128,11 +138,11 @@ class Finder:
         memory = row.elements.get("sent") or row.elements.get("owned", {})
         element = status_element(row.resource_type)
         ours = resource.get(element) in _UNTOUCHED or still_ours(dict(resource), memory, [element])
-        return not ours and not _is_ended(resource)
+        return not ours and not was_ended(resource)
 
     def _end_all(self, doubles: Sequence[Resource], row: LedgerRow) -> int:
         """End what is superfluous and untouched; how many of the doubles go on standing."""
-        return sum(not (_is_ended(double) or self._end(double, row)) for double in doubles)
+        return sum(not (was_ended(double) or self._end(double, row)) for double in doubles)
 
     def _end(self, double: Resource, row: LedgerRow) -> bool:
         """Whether a double could be ended. Not one that a person has acted on. Raises EhrConflict."""
@@ -175,7 +185,8 @@ def end_status(client: EhrClient, found: Found, facts: TypeFacts, element: str, 
     return client.update(type_, id_, {**resource, element: end}, if_match=found.etag)
 
 
-def _is_ended(resource: Mapping[str, Any]) -> bool:
+def was_ended(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource of ours has come to its end."""
     return resource.get(status_element(str(resource["resourceType"]))) in _ENDS
 
 

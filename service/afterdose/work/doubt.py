@@ -10,13 +10,16 @@ from afterdose.store.copies import RESTORED
 DOUBTED = "doubted"
 """The reason to look at a patient whose worker was overtaken while it may have written: there may be doubles."""
 
+PUT_BACK = "ehr-put-back"
+"""The reason to look at a patient whose EHR was put back from a copy: it holds less than was written, or older."""
+
 _LATE = timedelta(hours=3)
 """A dose first heard of later than this may have been heard of before, by a store that was put back since."""
 
 
 def in_doubt(reasons: Collection[str]) -> bool:
     """Whether a patient is looked at for a reason that casts doubt on what we remember."""
-    return not {DOUBTED, RESTORED, REPLAY}.isdisjoint(reasons)
+    return not {DOUBTED, PUT_BACK, RESTORED, REPLAY}.isdisjoint(reasons)
 
 
 def heard_late(care: Care) -> bool:

@@ -123,6 +123,27 @@ def rebase(owned: Owned, current: Resource) -> dict[str, Any]:
     return found
 
 
+def put_back(owned: Owned, current: Resource) -> dict[str, Any]:
+    """Ownership in an EHR that was put back from a copy: what was ours is ours, in the older state that reads there.
+
+    Of a list those entries are ours that read as ours, or refer to what one of ours refers to; what it lacks was lost
+    and not removed, so that it is written again. Every other entry may be a person's.
+    """
+    found: dict[str, Any] = {}
+    for element, mine in owned.items():
+        there = current.get(element)
+        if isinstance(mine, list):
+            known, named = {entry[1]: entry for entry in mine}, {name for _, _, name in mine} - {None}
+            found[element] = [
+                known.get(mark, [mark, mark, name])
+                for mark, name in _names(there).items()
+                if mark in known or name in named
+            ]
+        elif there is not None:
+            found[element] = fingerprint(there)
+    return found
+
+
 def _stored_as(sent: Sequence[str], there: object) -> list[str]:
     """How each entry of a list was stored: found again in whatever place, else as what stands in its place."""
     prints = [fingerprint(entry) for entry in there] if isinstance(there, list) else []

@@ -34,7 +34,7 @@ from afterdose.store.rows import Claim, LedgerRow, OutcomeRow
 from afterdose.store.store import Store
 from afterdose.work.attribution import attribute, resume
 from afterdose.work.deliver import Delivery
-from afterdose.work.doubt import earliest, heard_late, in_doubt
+from afterdose.work.doubt import PUT_BACK, earliest, heard_late, in_doubt
 from afterdose.work.drafts import drafts
 from afterdose.work.former import find_under_former_records
 from afterdose.work.gather import Gathered, Gatherer
@@ -111,7 +111,7 @@ class Reconciler:
         same_server = [fact for fact in gathered.others if not self._dose_bases[claim.target][fact.source]]
         look, unread = ARRIVED not in claim.reasons, list[Refusal]()
         on_file: OnFile | None = None
-        doubt = in_doubt(claim.reasons)
+        doubt, put_back = in_doubt(claim.reasons), PUT_BACK in claim.reasons
         for _ in range(_ROUNDS):
             now = self._clock()
             rows = {row.key: row for row in self._store.ledger.load(claim.target, claim.patient)}
@@ -144,6 +144,10 @@ class Reconciler:
             )
             head = self._letterhead(claim.patient, target, snapshot.clinic)
             try:
+                if put_back:
+                    put_back = False
+                    delivery.stands.put_back()
+                    continue
                 if doubt:
                     doubt = False
                     delivery.stands.doubt(now)

@@ -10,14 +10,16 @@ from afterdose.core.reasons import Reason
 from afterdose.ehr.answers import Found
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.versions import is_older, same_version
+from afterdose.fhir.encode import status_element
 from afterdose.store.rows import LedgerRow
-from afterdose.work.adopt import INDEX_LAG, Company, Finder, await_copy
+from afterdose.work.adopt import INDEX_LAG, Company, Finder, await_copy, was_ended
 from afterdose.work.journal import Journal, known_artifact
-from afterdose.work.merge import rebase, took_effect
+from afterdose.work.merge import put_back, rebase, took_effect
 from afterdose.work.observe import sight, with_activation
 from afterdose.work.repoint import moved_with_its_patient, standing_under
 from afterdose.work.unwritten import Refusal
 
+_REMOVED = Standing.REMOVED_BY_PERSON
 _AGAIN = timedelta(minutes=5)
 """How long a search that failed is put off."""
 _NOT_FOUND = 404
@@ -52,6 +54,32 @@ class Stands:
         """Read artifacts and note how they stand; whether anything was news."""
         news = [self._looked(self._journal.rows[key]) for key in keys]
         return any(news)
+
+    def put_back(self) -> None:
+        """Learn how everything stands in an EHR that was put back from a copy.
+
+        What it lost is to be written again. What it has is ours as it reads there, though it may be an older state;
+        what people had ended by then stays ended. Raises EhrUnavailable, LeaseLost.
+        """
+        for row in list(self._journal.rows.values()):
+            if row.ehr_id is None or row.key.kind is ArtifactKind.PROVENANCE or row.standing is _REMOVED:
+                continue
+            self._hold()
+            try:
+                found = dict(self._client.read(row.resource_type, row.ehr_id).resource)
+            except EhrGone:
+                found = {}
+            except EhrRefused as refused:
+                self.refusals.append(Refusal(key=row.key, reason=Reason.EHR_REFUSED, code=refused.shown))
+                continue
+            if found and self._finder.is_ours(row, found):
+                owned = put_back(row.elements.get("owned", {}), found)
+                element = status_element(row.resource_type)
+                if element in owned and was_ended(found):
+                    owned[element] = row.elements["owned"][element]
+                self._journal.keep(replace(row, etag=None, desired_hash=None, elements={"owned": owned, "sent": {}}))
+            elif row.standing is not Standing.WITHDRAWN:
+                self._journal.keep(self._journal.new_row(row.key, row.resource_type))
 
     def doubt(self, now: datetime) -> None:
         """Have everything that was sent of late looked for again, once the index shows it. Raises LeaseLost."""

@@ -1,4 +1,4 @@
-"""What makes the patients of a whole target due when workers start: it went live, or its rules have changed.
+"""What makes the patients of a whole target due: it went live, its rules have changed, or its EHR was put back.
 
 A changed protocol, calendar or code map concerns everybody (decision 0008, rule 24). They are looked at one after the
 other, spread out, so that neither the EHR nor who has just had a dose has to wait.
@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from afterdose.logs import get_logger
 from afterdose.store.rows import AgendaEntry
 from afterdose.store.store import Store
+from afterdose.store.vanished import AT_ONCE
+from afterdose.work.doubt import PUT_BACK
 
 AT_MOST = timedelta(hours=1)
 """Within so much everybody has had a turn."""
@@ -32,10 +34,24 @@ def follow_rules(store: Store, target: str, fingerprint: str, now: datetime) -> 
     """Put everybody of a target on the agenda where other rules were in force when workers last started."""
     if not store.rulebooks.adopt(target, fingerprint):
         return
+    patients = _put_everybody(store, target, "rules", now)
+    _log.info("the rules have changed: every patient is looked at again", target=target, patients=patients)
+
+
+def write_again(store: Store, target: str, now: datetime) -> int:
+    """Have written again what an EHR lost that was put back from a copy; how many patients are looked at for it.
+
+    What was found to be gone since shortly before the target was paused was not removed by people.
+    """
+    store.ledger.believe_again(target, store.pauses.all().get(target, now) - AT_ONCE)
+    return _put_everybody(store, target, PUT_BACK, now)
+
+
+def _put_everybody(store: Store, target: str, reason: str, now: datetime) -> int:
     patients = store.agenda.patients(target)
     apart = min(APART, AT_MOST / max(len(patients), 1))
     store.agenda.put_all(
-        AgendaEntry(target=target, patient=patient, due_at=now + place * apart, reason="rules")
+        AgendaEntry(target=target, patient=patient, due_at=now + place * apart, reason=reason)
         for place, patient in enumerate(patients)
     )
-    _log.info("the rules have changed: every patient is looked at again", target=target, patients=len(patients))
+    return len(patients)
