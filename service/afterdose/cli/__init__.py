@@ -19,6 +19,7 @@ _COMMANDS = {
     "parked": "operate",
     "pause": "operate",
     "plan": "plan",
+    "quarantine": "quarantine",
     "render-profiles": "render_profiles",
     "replay": "operate",
     "restore": "copies",

@@ -1,8 +1,9 @@
 """Bytes of authenticated senders that were refused: the sender will not try again, a person may have to look."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -49,17 +50,21 @@ class Quarantine:
         """The newest entries, newest first."""
         with self._database.reading() as connection:
             rows = connection.execute(sa.select(quarantine).order_by(_c.id.desc()).limit(limit)).mappings()
-            return [
-                Refused(
-                    id=row["id"],
-                    source=row["source"],
-                    received_at=row["received_at"],
-                    media_type=row["media_type"],
-                    body=row["body"],
-                    problems=tuple(Problem(**problem) for problem in row["problems"]),
-                )
-                for row in rows
-            ]
+            return [_refused(row) for row in rows]
+
+    def find(self, id_: int) -> Refused | None:
+        """One entry; None where there is none under that number."""
+        with self._database.reading() as connection:
+            row = connection.execute(sa.select(quarantine).where(_c.id == id_)).mappings().first()
+            return _refused(row) if row is not None else None
+
+    def drop(self, id_: int) -> None:
+        """Forget one entry that is done with. How many were dropped for lack of room stays known."""
+        with self._database.writing() as connection:
+            dropped = self._dropped(connection)
+            connection.execute(sa.delete(quarantine).where(_c.id == id_))
+            newest = sa.select(sa.func.max(_c.id)).scalar_subquery()
+            connection.execute(sa.update(quarantine).where(_c.id == newest).values(dropped=dropped))
 
     def counts(self) -> tuple[int, int]:
         """How many entries are kept, and how many were ever dropped to make room."""
@@ -81,3 +86,14 @@ class Quarantine:
             total -= row.size
         connection.execute(sa.delete(quarantine).where(_c.id.in_(drop)))
         return len(drop)
+
+
+def _refused(row: Mapping[Any, Any]) -> Refused:
+    return Refused(
+        id=row["id"],
+        source=row["source"],
+        received_at=row["received_at"],
+        media_type=row["media_type"],
+        body=row["body"],
+        problems=tuple(Problem(**problem) for problem in row["problems"]),
+    )
