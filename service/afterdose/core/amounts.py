@@ -75,6 +75,8 @@ def amount(dose: Dose, weight_kg: Decimal | None, salt_to_base: Decimal = _AS_IT
 def total(amounts: Iterable[Amount]) -> Amount:
     """The sum; unknown in the way in which one part is unknown."""
     parts = list(amounts)
+    if len(parts) == 1:
+        return parts[0]
     return Amount(mg=_sum(part.mg for part in parts), mg_per_kg=_sum(part.mg_per_kg for part in parts))
 
 

@@ -23,6 +23,7 @@ class Desk:
     _courses: dict[UUID, UUID] = field(init=False, repr=False, compare=False)
     _verdicts: dict[UUID, DoseVerdict] = field(init=False, repr=False, compare=False)
     _with_plan: set[UUID] = field(init=False, repr=False, compare=False)
+    _plans: dict[UUID, ArtifactKey] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Sort by dose session and course, once for all questions; what is decided now beats what was."""
@@ -52,10 +53,14 @@ class Desk:
 
     def plan_of(self, course: UUID) -> ArtifactKey:
         """The key of a course's plan. What is said of a plan that has ended names that one, and none that never was."""
+        known = self._plans.get(course)
+        if known is not None:
+            return known
         row = self.standings.latest(ArtifactKind.CARE_PLAN, course)
-        if row is not None and course not in self._with_plan:
-            return row.key
-        return self.standings.key(ArtifactKind.CARE_PLAN, course)
+        ended = row is not None and course not in self._with_plan
+        key = row.key if row is not None and ended else self.standings.key(ArtifactKind.CARE_PLAN, course)
+        self._plans[course] = key
+        return key
 
 
 def labels_of(verdicts: Sequence[DoseVerdict], snapshot: Snapshot) -> tuple[Coding, ...]:

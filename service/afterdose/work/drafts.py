@@ -70,7 +70,7 @@ class Draft:
     updates: bool = True
     again: bool = False
     ends_as: tuple[str, str] | None = None
-    _made: dict[tuple[ArtifactKey, ...], tuple[Resource, str]] = field(
+    _made: dict[tuple[ArtifactKey, ...], tuple[Resource, str, References]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -80,16 +80,19 @@ class Draft:
 
     def build(self, references: References) -> Resource:
         """The resource with these references; not to be changed by who asked for it."""
-        resource, _ = self._once(references)
-        names = {placeholder(key): references[key] for key in self.mentioned if key in references}
+        resource, _, placeholders = self._once(references)
+        names = {place: references[key] for key, place in placeholders.items()}
         return resource if all(name == given for name, given in names.items()) else _named(resource, names)
 
-    def _once(self, there: Container[ArtifactKey]) -> tuple[Resource, str]:
+    def _once(self, there: Container[ArtifactKey]) -> tuple[Resource, str, References]:
+        """The resource with placeholders for references, its fingerprint, and the placeholders."""
         present = tuple(key for key in self.mentioned if key in there)
-        if present not in self._made:
-            resource = self.make({key: placeholder(key) for key in present})
-            self._made[present] = resource, fingerprint(resource)
-        return self._made[present]
+        made = self._made.get(present)
+        if made is None:
+            placeholders = {key: placeholder(key) for key in present}
+            resource = self.make(placeholders)
+            made = self._made[present] = resource, fingerprint(resource), placeholders
+        return made
 
 
 def _named(value: Any, names: Mapping[str, str]) -> Any:
