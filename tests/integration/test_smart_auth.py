@@ -341,6 +341,19 @@ class TestTokenEndpointThatRefuses:
         assert spy.requests == []
         spy.close()
 
+    @pytest.mark.parametrize(
+        ("media_type", "body"),
+        [("text/html", b"<html>Log in</html>"), ("application/json", b'{"access_token": "", "token_type": "bearer"}')],
+        ids=["a login page", "an empty token"],
+    )
+    def test_an_answer_without_a_token_is_an_alarm(
+        self, tokens: TokenServer, connection: Connect, log: io.StringIO, media_type: str, body: bytes
+    ) -> None:
+        tokens.scripted = [(200, {"Content-Type": media_type}, body)]
+        with pytest.raises(EhrUnavailable, match="without an access token"):
+            connection().client.read("Patient", "p1")
+        assert alarms(log) == ["token"]
+
     def test_a_clock_that_differs_is_an_alarm_with_its_seconds(
         self, tokens: TokenServer, connection: Connect, log: io.StringIO
     ) -> None:
@@ -375,6 +388,7 @@ class TestScopes:
         assert "system/Appointment.crus" in one.tokens.grant(5).missing
         assert "system/Patient.rs" not in one.tokens.grant(5).missing
         assert "the EHR granted less than was asked for" in log.getvalue()
+        assert alarms(log) == ["scope"]
 
     def test_a_grant_of_nothing_is_not_used(self, tokens: TokenServer, connection: Connect, log: io.StringIO) -> None:
         tokens.granted = "openid patient/Patient.rs"

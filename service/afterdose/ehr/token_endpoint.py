@@ -99,7 +99,7 @@ class TokenEndpoint:
             grant = self._ask(office, until)
         except (EhrUnavailable, BadSettings) as error:
             self._forget_office()
-            refused = isinstance(error, BadSettings) or (error.status or 0) in range(300, 500)
+            refused = isinstance(error, BadSettings) or (error.status or 0) in range(200, 500)
             if refused and getattr(error, "status", None) != 429:
                 self._alarm("no access token", "token", code=getattr(error, "code", None) or type(error).__name__)
             if isinstance(error, BadSettings):
@@ -117,9 +117,9 @@ class TokenEndpoint:
         token = smart.decipher_token(answer, now=now)
         missing = scopes.left_out(office.asked, token.scopes) if token.scopes is not None else ()
         if missing:
-            self._warn_of_scopes(missing)
             if not scopes.grants_any(office.asked, token.scopes or ()):
                 raise EhrUnavailable("the access token allows nothing of what we ask for", status=403, code="scope")
+            self._alarm("the EHR granted less than was asked for", "scope", scopes=list(missing))
         else:
             self._alarmed.discard("scope")
         besides = [one for one in scopes.left_out(token.scopes or (), office.asked) if scopes.granted([one])]
@@ -217,11 +217,6 @@ class TokenEndpoint:
         else:
             self._alarmed.discard("clock")
         return error
-
-    def _warn_of_scopes(self, missing: Sequence[str]) -> None:
-        if "scope" not in self._alarmed:
-            self._alarmed.add("scope")
-            _log.warning("the EHR granted less than was asked for", scopes=list(missing), host=self._home.host)
 
     def _alarm(self, sentence: str, alarm: str, **values: object) -> None:
         if alarm not in self._alarmed:

@@ -100,7 +100,6 @@ def _service_request(desired: DesiredActivity, head: Letterhead) -> Resource:
         "resourceType": "ServiceRequest",
         "meta": head.meta(labels=desired.labels),
         "identifier": [head.identifier(desired.key)],
-        "basedOn": [head.logical(desired.course)],
         "status": "revoked" if desired.cancelled else "active" if desired.for_patient else "draft",
         "intent": "plan" if desired.for_patient else "proposal",
         "priority": "routine",
@@ -112,8 +111,14 @@ def _service_request(desired: DesiredActivity, head: Letterhead) -> Resource:
     if desired.for_patient:
         resource["performer"] = [patient]
         resource["patientInstruction"] = words.description
-    if desired.dose is not None:
-        resource["supportingInfo"] = [head.dose(key) for key in desired.dose.administrations]
+    doses = [head.dose(key) for key in desired.dose.administrations] if desired.dose is not None else []
+    course = head.logical(desired.course)
+    if head.plan_type in (None, RESOURCE_TYPE[ArtifactKind.CARE_PLAN]):
+        resource["basedOn"] = [course]
+    else:  # an order is never based on a note or a message
+        doses.append(course)
+    if doses:
+        resource["supportingInfo"] = doses
     if desired.repeats is not None:
         bounds = period(desired.starts, desired.due)
         resource["occurrenceTiming"] = {

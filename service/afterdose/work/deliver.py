@@ -183,6 +183,8 @@ class Delivery:
         problem = flaw(write.merged.resource, write.current, self._profiles)
         if problem is None:
             return write
+        told = {"target": write.row.target, "resource_type": write.row.resource_type}
+        _log.error("what was to be sent does not conform", code=problem.code, element=problem.path, **told)
         code = f"{problem.code} {problem.path}"
         self.refusals.append(Refusal(key=write.draft.key, reason=Reason.CONFORMANCE_FAILED, code=code))
         return None

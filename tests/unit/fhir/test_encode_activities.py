@@ -232,6 +232,16 @@ def test_the_plan_names_its_goal_its_activities_their_phase_and_its_conditions()
     assert [problem for resource in built for problem in flaws(resource)] == []
 
 
+@pytest.mark.parametrize("plan_type", ["DocumentReference", "Communication"])
+def test_what_belongs_to_a_plan_that_is_a_note_or_a_message_refers_to_it_and_is_valid(plan_type: str) -> None:
+    noted = replace(head(), plan_type=plan_type)
+    built = [activity(one, noted) for one in whole().activities]
+    assert {resource["resourceType"] for resource in built} == {"ServiceRequest", "Task"}
+    assert [problem for resource in built for problem in flaws(resource)] == []
+    for resource in built:
+        assert f"'type': '{plan_type}'" in str(resource)
+
+
 def test_goals_come_first_and_the_plan_last() -> None:
     kinds = [resource["resourceType"] for resource in resources(whole(), head())]
     assert (kinds[0], kinds[1], kinds[-1]) == ("Goal", "Appointment", "CarePlan")
