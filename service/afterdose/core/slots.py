@@ -116,8 +116,9 @@ def starts(clinic: Clinic, first: datetime, before: datetime, hours: _Hours | No
     clocks skip gives no start; one that comes twice gives two.
     """
     opening = clinic.hours if hours is None else hours
-    day = local_day(first, clinic) - _A_DAY
-    last = local_day(before, clinic)
+    day, last = local_day(first, clinic), local_day(before, clinic)
+    if _begin_of(day, clinic.zone) is None:  # part of the day before may come again
+        day -= _A_DAY
     while day <= last:
         intervals = opening.get(day.isoweekday(), ())
         if intervals and day not in clinic.holidays:

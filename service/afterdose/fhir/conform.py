@@ -138,14 +138,12 @@ class _Walk:
         for name in shape.required:
             if name not in value and f"_{name}" not in value:
                 self.found.add("required", f"{path}.{name}", "is required")
-        if shape.choices:
-            given = {name.removeprefix("_") for name in value}
-            for choice, names in shape.choices.items():
-                count = len(names & given)
-                if count > 1:
-                    self.found.add("structure", f"{path}.{choice}[x]", "must be given in one type only")
-                elif not count and choice in shape.required_choices:
-                    self.found.add("required", f"{path}.{choice}[x]", "is required")
+        for choice, names in shape.choices.items():
+            count = len({name.removeprefix("_") for name in names.intersection(value)})
+            if count > 1:
+                self.found.add("structure", f"{path}.{choice}[x]", "must be given in one type only")
+            elif not count and choice in shape.required_choices:
+                self.found.add("required", f"{path}.{choice}[x]", "is required")
         if len(value) == 1 and "id" in value and not shape.is_resource:
             self.found.add("invariant", path, "ele-1: must have a value or children")
 

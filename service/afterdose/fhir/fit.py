@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from afterdose.fhir.rungs import TypeFacts
+from afterdose.fhir.rungs import NOTHING_SPECIAL, TypeFacts
 
 Resource = dict[str, Any]
 
@@ -17,6 +17,8 @@ _ALWAYS = frozenset({"resourceType", "id"})
 
 def fit(resource: Resource, facts: TypeFacts, identifier: UUID) -> Resource:
     """The resource without what the EHR refuses; the original stays as it is."""
+    if facts is NOTHING_SPECIAL:
+        return resource
     fields = facts.fields
     kept = {name: value for name, value in resource.items() if fields is None or name in fields or name in _ALWAYS}
     if len(kept) < len(resource) and "profile" in kept.get("meta", {}):

@@ -104,7 +104,8 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A type: its elements by JSON name, the names that must be there, and its choices (``value[x]``)."""
+    """A type: its elements by JSON name, the names that must be there, and its choices (``value[x]``) with
+    the names in which they may be given, those of their extensions (``_valueString``) among them."""
 
     name: str
     is_resource: bool
@@ -153,7 +154,7 @@ def _shape(name: str, is_resource: bool, fields: Iterable[Field]) -> Shape:
     table = {field.name: field for field in fields}
     for item in table.values():
         if item.choice is not None:
-            choices[item.choice] = choices.get(item.choice, frozenset()) | {item.name}
+            choices[item.choice] = choices.get(item.choice, frozenset()) | {item.name, f"_{item.name}"}
     return Shape(
         name=name,
         is_resource=is_resource,
