@@ -18,7 +18,7 @@ from afterdose.core.dose import Coding, Context
 from afterdose.core.errors import BadInput, Problem
 from afterdose.fhir import administration, strict_json
 from afterdose.fhir.around import consent_of, happenings
-from afterdose.fhir.decode import decode_context, references_of
+from afterdose.fhir.decode import RelatedReferences, decode_context, references_of
 from afterdose.fhir.effective import effective
 from afterdose.fhir.elements import JsonObject, codings, member, members, reference, text
 from afterdose.fhir.on_file import crisis_plans, preferences
@@ -117,9 +117,10 @@ class Pool:
 
     def context(self, dose: JsonObject, codes: Codes, zone: ZoneInfo | None, *, until: datetime) -> Context:
         """What hangs on an administration; of the body weights the latest that was measured by ``until``."""
-        request = self.find(references_of(dose).request, "MedicationRequest", "ServiceRequest")
-        subject = patient_id(administration.envelope(dose).subject, base_url="")
-        return self._context(dose, request, subject, codes, zone, until)
+        related = references_of(dose)
+        request = self.find(related.request, "MedicationRequest", "ServiceRequest")
+        subject = patient_id(administration.subject_of(dose.get("subject")), base_url="")
+        return self._context(dose, related, request, subject, codes, zone, until)
 
     def context_of_order(
         self, order: JsonObject, patient: str, codes: Codes, zone: ZoneInfo | None, *, until: datetime
@@ -128,18 +129,18 @@ class Pool:
         based = [text(one, "reference") for one in members(order, "basedOn")]
         visit = order.get("resourceType") == "Appointment"
         request = next(iter(self._found(based, "ServiceRequest", "MedicationRequest")), None) if visit else order
-        return self._context(order, request, patient, codes, zone, until)
+        return self._context(order, references_of(order), request, patient, codes, zone, until)
 
     def _context(
         self,
         resource: JsonObject,
+        related: RelatedReferences,
         request: JsonObject | None,
         subject: str | None,
         codes: Codes,
         zone: ZoneInfo | None,
         until: datetime,
     ) -> Context:
-        related = references_of(resource)
         within = reference(resource, "encounter") or reference(resource, "context")
         encounter = self.find(related.encounter, "Encounter") or contained(resource, within)
         places = [

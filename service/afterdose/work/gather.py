@@ -18,7 +18,7 @@ from afterdose.core.reasons import Reason
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.versions import is_older
 from afterdose.fhir import strict_json
-from afterdose.fhir.administration import envelope
+from afterdose.fhir.administration import envelope, subject_of
 from afterdose.fhir.decode import decode_dose
 from afterdose.fhir.effective import effective
 from afterdose.fhir.medication import drug_of
@@ -186,7 +186,7 @@ class Gatherer:
 
     def _decode(self, case: _Case, source: Source, key: DoseKey, resource: Resource, facts: Sequence[Fact]) -> Dose:
         when, _ = effective(resource, source.zone)
-        patient = case.patient(patient_id(envelope(resource).subject, base_url=source.base_url))
+        patient = case.patient(patient_id(subject_of(resource.get("subject")), base_url=source.base_url))
         versions = [_version(fact) for fact in facts]
 
         def same_time(version: Version) -> bool:
@@ -212,7 +212,8 @@ class Gatherer:
 
     def _patient(self, case: _Case, source: Source, resource: Resource, facts: Sequence[Fact]) -> str | None:
         """The patient whom the EHR knows by the number that the sender gave, where it gave nothing else."""
-        if source.client is None or envelope(resource).subject is not None or not self._concerns_us(case, facts):
+        said = subject_of(resource.get("subject"))
+        if source.client is None or said is not None or not self._concerns_us(case, facts):
             return None
         patients = Patients(self._store.readings, self._surroundings.clock)
         return patients.id_of(resource, source.name, source.client, case.claim, case.hold)

@@ -91,17 +91,19 @@ def merge(desired: Resource, current: Resource | None, owned: Owned) -> Merged:
 def settle(merged: Merged, returned: Resource) -> dict[str, Any]:
     """Ownership after the write, read from what the server returned (it may have normalised ours)."""
     owned: dict[str, Any] = {}
+    as_sent = returned is merged.resource
     for element, mine in merged.ours.items():
         there = returned.get(element)
         if isinstance(mine, list):
-            sent = [fingerprint(entry) for entry in merged.resource.get(element) or []]
-            stored, names = _stored_as(sent, there), _names(there)
+            sent = _marks(merged.resource.get(element))
+            marks = sent if as_sent else _marks(there)
+            stored, names = _stored_as(sent, marks), _names(there, marks)
             placed = [(one, place if isinstance(place, str) else stored[place], name) for one, place, name in mine]
             owned[element] = [[wanted, mark, names.get(mark, name)] for wanted, mark, name in placed]
         elif element in merged.taken_over:
             owned[element] = mine
         elif there is not None:
-            owned[element] = fingerprint(there)
+            owned[element] = mine if as_sent else fingerprint(there)
     return owned
 
 
@@ -114,7 +116,8 @@ def rebase(owned: Owned, current: Resource) -> dict[str, Any]:
     for element, mine in owned.items():
         there = current.get(element)
         if isinstance(mine, list):
-            stored, names = _stored_as([returned for _, returned, _ in mine], there), _names(there)
+            marks = _marks(there)
+            stored, names = _stored_as([returned for _, returned, _ in mine], marks), _names(there, marks)
             found[element] = [
                 [wanted, now, names.get(now, name)] for (wanted, _, name), now in zip(mine, stored, strict=True)
             ]
@@ -136,7 +139,7 @@ def put_back(owned: Owned, current: Resource) -> dict[str, Any]:
             known, named = {entry[1]: entry for entry in mine}, {name for _, _, name in mine} - {None}
             found[element] = [
                 known.get(mark, [mark, mark, name])
-                for mark, name in _names(there).items()
+                for mark, name in _names(there, _marks(there)).items()
                 if mark in known or name in named
             ]
         elif there is not None:
@@ -144,9 +147,13 @@ def put_back(owned: Owned, current: Resource) -> dict[str, Any]:
     return found
 
 
-def _stored_as(sent: Sequence[str], there: object) -> list[str]:
+def _marks(there: object) -> list[str]:
+    """The fingerprint of each entry of a list; of what is no list there are none."""
+    return [fingerprint(entry) for entry in there] if isinstance(there, list) else []
+
+
+def _stored_as(sent: Sequence[str], prints: Sequence[str]) -> list[str]:
     """How each entry of a list was stored: found again in whatever place, else as what stands in its place."""
-    prints = [fingerprint(entry) for entry in there] if isinstance(there, list) else []
     if len(prints) != len(sent):
         return list(sent)
     rewritten = [mark for mark in prints if mark not in set(sent)]
@@ -196,9 +203,9 @@ def _named(entry: object) -> str | None:
     return "/".join(reference.split("/")[-2:]) if isinstance(reference, str) else None
 
 
-def _names(entries: object) -> dict[str, str | None]:
+def _names(entries: object, marks: Sequence[str]) -> dict[str, str | None]:
     """What each entry of a list refers to, by its fingerprint."""
-    return {fingerprint(entry): _named(entry) for entry in entries} if isinstance(entries, list) else {}
+    return dict(zip(marks, map(_named, entries), strict=True)) if isinstance(entries, list) else {}
 
 
 def _merge_list(wanted: list[Any], there: list[Any], before: list[list[Any]]) -> tuple[list[Any], list[list[Any]]]:

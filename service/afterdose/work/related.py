@@ -94,6 +94,7 @@ class Related:
         self._hold = hold
         self._clock = clock
         self._known: dict[tuple[str, str], _Known] = {}
+        self._places: dict[tuple[object, ...], tuple[str, str]] = {}
         self._read: dict[tuple[str, str], Reading] = {}
 
     def find(self, ref: str | None, *types: str, since: datetime) -> Resource | None:
@@ -171,13 +172,13 @@ class Related:
         except EhrUnavailable:
             if self._claim.attempts < _TRIES:
                 raise
-            return _found(self._reading(*_place(type_, patient, parameters)))
+            return _found(self._reading(*self._place(type_, patient, parameters)))
 
     def _searched(
         self, type_: str, patient: str, parameters: Parameters, since: datetime, only: Counts = bool
     ) -> _Known | None:
         """What a search about a patient, under one of the ids, answered last."""
-        client, place = self.source.client, _place(type_, patient, parameters)
+        client, place = self.source.client, self._place(type_, patient, parameters)
         if client is None or patient.startswith("~"):
             return None
         known = self._known.get(place) or self._reading(*place)
@@ -279,6 +280,12 @@ class Related:
         self._read[place] = reading
         return _of_reading(reading, self.source)
 
+    def _place(self, type_: str, patient: str, parameters: Parameters) -> tuple[str, str]:
+        """Under what a search about a patient is remembered."""
+        asked = (type_, patient, *parameters.items())
+        found = self._places.get(asked) or (type_, f"?{urlencode({'patient': patient, **parameters}, doseq=True)}")
+        return self._places.setdefault(asked, found)
+
     def _permits(self, client: EhrClient, type_: str, interaction: Interaction) -> bool:
         return type_ in _ASKED_WITHOUT_A_PROMISE or self._declares(client, type_, interaction)
 
@@ -303,11 +310,6 @@ def _found(known: _Known | None) -> list[Resource] | None:
     if known is None or known.resource is None:
         return None
     return [dict(member(entry, "resource")) for entry in members(known.resource, "entry")]
-
-
-def _place(type_: str, patient: str, parameters: Parameters) -> tuple[str, str]:
-    """Under what a search about a patient is remembered."""
-    return type_, f"?{urlencode({'patient': patient, **parameters}, doseq=True)}"
 
 
 def parsed(raw: bytes) -> Resource:

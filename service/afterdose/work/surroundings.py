@@ -21,9 +21,9 @@ from afterdose.core.reasons import Eligibility
 from afterdose.core.session import begins
 from afterdose.ehr.wire import Parameters, token
 from afterdose.fhir import accepted
-from afterdose.fhir.administration import TYPE, envelope
+from afterdose.fhir.administration import TYPE, subject_of
 from afterdose.fhir.around import happenings
-from afterdose.fhir.decode import references_of, with_more_around
+from afterdose.fhir.decode import RelatedReferences, references_of, with_more_around
 from afterdose.fhir.effective import effective
 from afterdose.fhir.elements import members, reference, text
 from afterdose.fhir.medication import drug_of
@@ -61,13 +61,13 @@ class Surroundings:
         if not needs_context(drug_of(resource, Context(medication=medication), self.codes), status):
             return decode(Context(medication=medication))
         request = related.find(hanging.request, *_REQUESTS, since=since)
-        found = [medication, request, *_evidence(resource, request, related, since)]
+        found = [medication, request, *_evidence(resource, hanging, request, related, since)]
         dose = decode(self._context(resource, related, found))
         rules, clinic = self._rules(dose, target), self.clinic_for(target, (dose,))
         judged = assess([dose], rules=rules, codes=self.codes, clinic=clinic, day=None)
         if judged.eligibility is Eligibility.NOT_ELIGIBLE:
             return dose
-        more = self._cautions(envelope(resource).subject, clinic, related)
+        more = self._cautions(subject_of(resource.get("subject")), clinic, related)
         if needs_weight(dose, rules):
             more += self._weights(related)
         beside = self._anaesthetics(resource, anaesthesia_span(dose, rules), related, since)
@@ -85,7 +85,7 @@ class Surroundings:
         request = next(iter(based), None) if text(order, "resourceType") == "Appointment" else order
         patient = accepted.patient_of(order, base_url=related.source.base_url)
         clinic = self.clinic_for(target, ())
-        found = [*based, *_evidence(order, request, related, since)]
+        found = [*based, *_evidence(order, references_of(order), request, related, since)]
         return [*found, *self._cautions(f"Patient/{patient}", clinic, related)]
 
     def _context(self, resource: Resource, related: Related, found: list[Resource | None]) -> Context:
@@ -138,9 +138,10 @@ class Surroundings:
         return related.about("Observation", query, since=self.clock() - KEPT_FOR)
 
 
-def _evidence(resource: Resource, request: Resource | None, related: Related, since: datetime) -> list[Resource]:
+def _evidence(
+    resource: Resource, hanging: RelatedReferences, request: Resource | None, related: Related, since: datetime
+) -> list[Resource]:
     """The encounter and its episode, the reasons, the places and the roles of a dose, an order or a visit."""
-    hanging = references_of(resource)
     within = reference(resource, "encounter") or reference(resource, "context")
     encounter = related.find(hanging.encounter, "Encounter", since=since)
     reasons = [*hanging.reasons, *(references_of(request).reasons if request is not None else ())]
