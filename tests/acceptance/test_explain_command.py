@@ -197,6 +197,13 @@ def test_a_patient_who_was_given_up_shows_why_and_after_how_many_attempts(site: 
     assert told["agenda"]["parked"] == "retries-exhausted"
 
 
+def test_a_patient_who_was_put_off_shows_what_went_wrong_last(site: Site) -> None:
+    site.arrive("dose-1")
+    site.store.agenda.postpone(site.claim(), NOW + timedelta(minutes=1), "too-long")
+    text = site.explain("MedicationAdministration/dose-1").stdout
+    assert "Agenda: due Mon 5 Jan 2026 11:01 EST, attempts: 1 (too-long)" in text
+
+
 def test_a_dose_whose_patient_is_not_known_is_found_too(site: Site) -> None:
     site.arrive("dose-1", patient=None)
     told = site.told("MedicationAdministration/dose-1")

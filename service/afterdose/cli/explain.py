@@ -150,7 +150,8 @@ def _agenda(row: _Json | None, zone: tzinfo) -> Iterator[str]:
         return
     due = f"due {_local(row['due_at'], zone)}" if row["due_at"] else "due when something arrives"
     parked = f", parked ({row['parked']})" if row["parked"] else ""
-    yield f"  Agenda: {due}{parked}, attempts: {row['attempts']}"
+    why = f" ({', '.join(row['reasons'])})" if row["attempts"] and row["reasons"] else ""
+    yield f"  Agenda: {due}{parked}, attempts: {row['attempts']}{why}"
 
 
 def _version(row: _Json, zone: tzinfo) -> str:
