@@ -153,6 +153,28 @@ def test_what_was_charted_while_the_ehr_was_away_is_found_when_it_is_back(ward: 
     assert ward.store.facts.count() == 1
 
 
+def leads_back(serve: faults.Serve, _pause: faults.Pause) -> faults.Answer:
+    """A page of results whose next page is always the same."""
+    answer = serve()
+    link = {"relation": "next", "url": "MedicationAdministration?_page=same"}
+    body = json.dumps({**json.loads(answer.body), "link": [link]}).encode()
+    headers = [(name, value) for name, value in answer.headers if name.lower() != "content-length"]
+    return faults.Answer(answer.status, (*headers, ("Content-Length", str(len(body)))), body)
+
+
+def test_what_stands_on_pages_that_lead_back_to_themselves_is_known_and_the_server_is_alarmed(
+    ward: Ward, log: io.StringIO
+) -> None:
+    ward.ehr.put(dose("d-1", ENDED))
+    ward.ehr.fail_next("GET", r".*MedicationAdministration\?.*", leads_back, times=3)
+
+    ward.workshop.sweeper("ehr").sweep()
+
+    assert [fact.via for fact in ward.store.facts.versions("ehr", "d-1")] == ["poll"]
+    told = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert ("poll", "too-costly") in [(line.get("alarm"), line.get("code")) for line in told]
+
+
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
     stream = io.StringIO()

@@ -38,6 +38,14 @@ def _ignore(method: str, template: str, status: int | None, duration: timedelta)
     """Nobody wants to know."""
 
 
+class EndlessPages(EhrRefused):
+    """The pages of a search lead back to themselves, or are too many. ``found``: what stood on them."""
+
+    def __init__(self, type_: str, found: list[Resource]) -> None:
+        super().__init__(f"{type_} search: the pages of the result do not end", code="too-costly")
+        self.found = found
+
+
 class EhrClient:
     """Calls one EHR. Threads may share it; nothing is ever retried here, but for a 401 once with a fresh token.
 
@@ -88,7 +96,7 @@ class EhrClient:
     def search(self, type_: str, parameters: Parameters, *, most_pages: int | None = None) -> list[Resource]:
         """All matches, over all pages, each id once; with ``most_pages`` those of the first pages.
 
-        EhrRefused where the pages do not end.
+        EndlessPages where the pages do not end.
         """
         found: dict[str, Resource] = {}
         request, seen = wire.search(self.base_url, type_, parameters), set[str]()
@@ -102,7 +110,7 @@ class EhrClient:
             if request.url in seen:
                 break
             seen.add(request.url)
-        raise EhrRefused(f"{type_} search: the pages of the result do not end", code="too-costly")
+        raise EndlessPages(type_, list(found.values()))
 
     def find_by_identifier(self, type_: str, system: str, value: str) -> list[Resource]:
         """The resources that carry this business identifier; what the EHR adds without it is left out."""

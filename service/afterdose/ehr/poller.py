@@ -9,7 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from afterdose.ehr.answers import Resource
-from afterdose.ehr.client import EhrClient
+from afterdose.ehr.client import EhrClient, EndlessPages
 from afterdose.fhir.administration import envelope
 from afterdose.fhir.times import format_instant
 
@@ -26,12 +26,16 @@ def news(
 
     Each portion but the last is cut off after a number of pages, and the next one starts at its newest change. Where
     a server does not sort, or too much changed in one second for that, it is asked for all pages at once. Raises what
-    ``EhrClient.search`` raises.
+    ``EhrClient.search`` raises, after what was found.
     """
     whole, since = False, since.replace(microsecond=0)
     while True:
         parameters = {"_lastUpdated": f"ge{format_instant(since)}", "_sort": "_lastUpdated", "_count": str(PAGE)}
-        found = client.search(type_, {**only, **parameters}, most_pages=None if whole else _PAGES)
+        try:
+            found = client.search(type_, {**only, **parameters}, most_pages=None if whole else _PAGES)
+        except EndlessPages as endless:
+            yield endless.found
+            raise
         yield found
         if whole or len(found) < PAGE:
             return
