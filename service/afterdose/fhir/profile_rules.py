@@ -117,11 +117,12 @@ def check_profile(root: Mapping[str, object], path: str, rules: ProfileRules, fo
             parents[rule.above] = _nodes(root, path, rule.above)
         for place, parent in parents[rule.above]:
             values = _children(parent, rule.step)
-            at = f"{place}.{rule.step.name}"
             if len(values) < rule.least:
-                found.add("required", at, f"{rule.label}: the profile asks for {rule.least} or more")
+                told = f"{rule.label}: the profile asks for {rule.least} or more"
+                found.add("required", _where(place, rule.step.name, None), told)
             elif rule.most is not None and len(values) > rule.most:
-                found.add("structure", at, f"{rule.label}: the profile allows {rule.most} at most")
+                told = f"{rule.label}: the profile allows {rule.most} at most"
+                found.add("structure", _where(place, rule.step.name, None), told)
             for name, index, value in values if rule.of_values else ():
                 for code, text in _faults(rule, name if index is None else f"{name}[{index}]", value):
                     found.add(code, _where(place, name, index), f"{rule.label}: {text}")
