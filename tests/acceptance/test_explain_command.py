@@ -211,6 +211,16 @@ def test_a_dose_whose_patient_is_not_known_is_found_too(site: Site) -> None:
     assert told["agenda"]["due_at"] == "2026-01-05T16:00:00Z"
 
 
+def test_a_dose_that_waits_for_its_first_look_is_due_and_not_left_until_something_arrives(site: Site) -> None:
+    site.arrive("dose-1")
+
+    shown = site.explain("MedicationAdministration/dose-1").stdout
+
+    assert "not looked at yet" in shown
+    assert "Agenda: due Mon 5 Jan 2026 11:00 EST" in shown
+    assert "Next look" not in shown
+
+
 def test_every_version_is_listed_in_the_order_of_receipt(site: Site) -> None:
     site.arrive("dose-1")
     site.arrive("dose-1", version="2")

@@ -99,7 +99,7 @@ def _lines(told: _Json, zone: tzinfo) -> Iterator[str]:
     yield from _listed("Reviews", [_review(row, zone) for row in told["reviews"]])
     if told["decided_at"]:
         yield f"  Decided: {_local(told['decided_at'], zone)}"
-    yield f"  Next look: {_local(told['next_look'], zone) if told['next_look'] else 'when something arrives'}"
+        yield f"  Next look: {_local(told['next_look'], zone) if told['next_look'] else 'when something arrives'}"
     yield from _agenda(told["agenda"], zone)
     if told["paused_since"]:
         since, target = _local(told["paused_since"], zone), told["target"]
