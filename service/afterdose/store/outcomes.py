@@ -13,8 +13,9 @@ from afterdose.core.reasons import Outcome, Reason
 from afterdose.fhir.administration import TYPE as ADMINISTRATION
 from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence, check_owner
+from afterdose.store.readings import keep_readings
 from afterdose.store.reviews import sync
-from afterdose.store.rows import Claim, OutcomeRow
+from afterdose.store.rows import Claim, OutcomeRow, Reading
 from afterdose.store.schema import facts, memberships, outcomes, patient_key
 from afterdose.store.statements import Statement
 from afterdose.store.upsert import upsert
@@ -33,10 +34,12 @@ class Outcomes:
         rows: Sequence[OutcomeRow],
         members: Mapping[DoseKey, Membership] | None = None,
         questions: Sequence[ReviewItem] = (),
+        read: Sequence[Reading] = (),
     ) -> None:
         """Store what was decided about the claimed patient, all of it in one transaction. Raises LeaseLost.
 
-        All outcomes, the memberships that the decision gave, and all questions that persons are asked (``reviews``).
+        All outcomes, the memberships that the decision gave, all questions that persons are asked (``reviews``), and
+        what was ``read`` for it.
         """
         for row in rows:
             check_owner(claim, row.target, row.patient)
@@ -58,6 +61,7 @@ class Outcomes:
                 ],
             )
             sync(driver, claim, questions, now)
+            keep_readings(driver, read)
 
     def park(self, claim: Claim, administrations: Iterable[DoseKey], reason: Reason | None) -> None:
         """Store that the claimed patient was given up: every administration is parked until the next decision.

@@ -1,6 +1,6 @@
 """What was read for a decision, with its time: the requests, encounters and people that doses hang on."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
@@ -8,7 +8,7 @@ from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence
 from afterdose.store.rows import Claim, Reading
 from afterdose.store.schema import readings
-from afterdose.store.statements import Statement
+from afterdose.store.statements import Driver, Statement
 from afterdose.store.upsert import upsert
 
 
@@ -31,9 +31,15 @@ class Readings:
             return
         with self._database.telling() as driver:
             check_fence(driver, claim)
-            upsert(driver, readings, [asdict(reading) for reading in read])
+            keep_readings(driver, read)
 
 
+def keep_readings(driver: Driver, read: Sequence[Reading]) -> None:
+    """Store what was read in the caller's transaction."""
+    upsert(driver, readings, [{name: getattr(one, name) for name in _NAMES} for one in read])
+
+
+_NAMES = tuple(Reading.__dataclass_fields__)
 _ONE = Statement(
     sa.select(readings).where(
         *(readings.c[name] == sa.bindparam(name) for name in ("source", "resource_type", "resource_id"))

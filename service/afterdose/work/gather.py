@@ -113,14 +113,18 @@ class Gatherer:
         )
 
     def on_file(self, claim: Claim, identity: Identity, target: Source, hold: Callable[[], None]) -> OnFile:
-        """What the target has on file about the claimed patient besides. Raises EhrUnavailable, LeaseLost."""
+        """What the target has on file about the claimed patient besides. Raises EhrUnavailable, LeaseLost.
+
+        Its readings are to be stored with what is decided; where it fails, they are stored here.
+        """
         clock = self._surroundings.clock
         patients = identity.all
         related = Related(target, (), store=self._store, claim=claim, patients=patients, hold=hold, clock=clock)
         try:
-            return on_file.read(related, self._codes, clock())
-        finally:
+            return replace(on_file.read(related, self._codes, clock()), readings=related.readings)
+        except Exception:
             self._store.readings.keep(claim, *related.readings)
+            raise
 
     def _related(
         self, name: str, others: Sequence[Fact], claim: Claim, identity: Identity, hold: Callable[[], None]

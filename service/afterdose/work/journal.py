@@ -68,14 +68,17 @@ class Journal:
         self._claim = claim
         self._clock = clock
         self.rows = dict(rows)
+        self._references: References | None = None
 
     def references(self) -> References:
         """How each artifact that is in the EHR can be referred to."""
-        return {
-            key: f"{row.resource_type}/{row.ehr_id}"
-            for key, row in self.rows.items()
-            if row.ehr_id is not None and row.ehr_status is not None
-        }
+        if self._references is None:
+            self._references = {
+                key: f"{row.resource_type}/{row.ehr_id}"
+                for key, row in self.rows.items()
+                if row.ehr_id is not None and row.ehr_status is not None
+            }
+        return self._references
 
     def new_row(self, key: ArtifactKey, type_: str) -> LedgerRow:
         """The row of an artifact that was never thought of before, to be written as ``type_``."""
@@ -153,6 +156,7 @@ class Journal:
         """Commit rows, and what the audit trail has to say of them, under the claim. Raises LeaseLost."""
         self._store.ledger.record(self._claim, rows, audit)
         self.rows.update({row.key: row for row in rows})
+        self._references = None
 
 
 def known_artifact(row: LedgerRow) -> KnownArtifact:

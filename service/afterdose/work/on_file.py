@@ -12,6 +12,7 @@ from afterdose.core.codes import Codes, CodeSet
 from afterdose.core.dose import Coding
 from afterdose.ehr.wire import token
 from afterdose.fhir import on_file
+from afterdose.store.rows import Reading
 from afterdose.work.related import Related, Resource
 from afterdose.work.surroundings import KEPT_FOR, PER_PAGE
 
@@ -20,10 +21,11 @@ _KINDS = ("type", "category")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnFile:
-    """As in the snapshot: None where that cannot be known."""
+    """As in the snapshot: None where that cannot be known. ``readings``: what was read for it."""
 
     crisis_plans: tuple[str, ...] | None
     preferences: tuple[Coding, ...] | None
+    readings: Sequence[Reading] = ()
 
 
 def read(related: Related, codes: Codes, now: datetime) -> OnFile:

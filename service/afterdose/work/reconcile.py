@@ -30,7 +30,7 @@ from afterdose.fhir.encode import Letterhead
 from afterdose.fhir.narrative import Wording
 from afterdose.fhir.rungs import Artifact
 from afterdose.store.append import ARRIVED
-from afterdose.store.rows import Claim, LedgerRow, OutcomeRow
+from afterdose.store.rows import Claim, LedgerRow, OutcomeRow, Reading
 from afterdose.store.store import Store
 from afterdose.work.attribution import attribute, resume
 from afterdose.work.deliver import Delivery
@@ -125,7 +125,8 @@ class Reconciler:
             ladder, broken = self._ladder(target, snapshot.clinic) if _reaches(care) else (None, None)
             if missed_now := missed_sessions(care, rows, ladder, now):
                 care = decide(replace(snapshot, missed=missed_now), now)
-            remembered = self._remember(claim, care, rows, ladder=ladder)
+            read = on_file.readings if on_file is not None else ()
+            remembered = self._remember(claim, care, rows, ladder=ladder, read=read)
             next_due_at = _with_look_at_person(care, identity.person, now)
             if target.shadow:
                 return Done(next_due_at=next_due_at)
@@ -255,8 +256,12 @@ class Reconciler:
         *,
         ladder: Ladder | None,
         before: _Remembered | None = None,
+        read: Sequence[Reading] = (),
     ) -> _Remembered:
-        """Commit what was decided: before writing (so that ids survive a crash), and after where that changed it."""
+        """Commit what was decided, and what was ``read`` for it.
+
+        Before writing, so that ids survive a crash; and after, where that changed it.
+        """
         refused = {one.key for one in refusals if one.key.kind not in BESIDES and not one.written}
         outcomes = outcome_rows(care, target=claim.target, patient=claim.patient, refused=refused)
         reviews = [item for item in care.reviews if not resolved(item, care, rows)]
@@ -270,7 +275,7 @@ class Reconciler:
             reviews = merged([*reviews, *on_worklist(care, ladder)])
         told = _Remembered(outcomes, reviews)
         if told != before:
-            self._store.outcomes.replace(claim, told.outcomes, care.memberships, told.reviews)
+            self._store.outcomes.replace(claim, told.outcomes, care.memberships, told.reviews, read)
         return told
 
 
