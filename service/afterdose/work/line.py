@@ -104,7 +104,7 @@ class Line:
         if after.is_broken and not before.is_broken:
             _log.error("an EHR does not serve us and is left alone", alarm="away", target=self.name, status=status)
         elif after.open_until is not None and before.open_until is None:
-            _log.warning("an EHR asked to be left alone for a while", target=self.name, status=status)
+            _log.warning("an EHR is left alone for a while", target=self.name, status=status)
 
     def _served(self) -> None:
         with self._lock:
