@@ -141,6 +141,11 @@ ACCEPTED = [
     accepted("blanks before the segments", lambda message: b"  " + message.replace(b"\r", b"\r  ")),
     accepted("other delimiters", delimited),
     accepted("five encoding characters", put("^~\\&|", "^~\\&#|")),
+    accepted("a completion in lower case", field("RXA", 20, "cp")),
+    accepted("a completion in words", field("RXA", 20, "Given")),
+    accepted("something in MSH-14", field("MSH", 14, "CAC^01554")),
+    accepted("a number of the type MRN", put("GH^MR", "GH^MRN")),
+    accepted("Japanese by escape sequences", field("MSH", 18, "~ISO IR87")),
     accepted("UTF-8 declared", both(field("MSH", 18, "UNICODE UTF-8"), put("GH^MR", "GH^MR||MÜLLER^JÖRG"))),
     accepted("UTF-8 not declared", put("GH^MR", "GH^MR||ΔΗΜΟΣ")),
     accepted("ISO 8859-1", in_latin_1),
@@ -200,14 +205,13 @@ ERRORS = [
     error("25 o'clock", field("RXA", 4, "20260105251000"), "RXA^1^4", "102"),
     error("a time of another format", field("RXA", 3, "2026-01-05T10:30:00"), "RXA^1^3", "102"),
     error("a completion that nobody knows", field("RXA", 20, "DONE"), "RXA^1^20", "103"),
-    error("a completion in lower case", field("RXA", 20, "cp"), "RXA^1^20", "103"),
     error("an action that nobody knows", field("RXA", 21, "Q"), "RXA^1^21", "103"),
     error("two patients", put("\rPV1", "\rPID|2||70002^^^GH^MR\rPV1"), "PID^2", "100"),
     error(
         "a number twice", lambda message: message.replace(RXA.encode(), (RXA + "\r" + RXA).encode()), "RXA^2^2", "205"
     ),
     error("the second of two is wrong", second_rxa(field("RXA", 3, "x", 2)), "RXA^2^3", "102"),
-    error("to be continued", field("MSH", 14, "1"), "MSH^1^14", "100"),
+    error("continued from another", both(without("ORC"), field("MSH", 14, "1")), "MSH^1^14", "100"),
     error("a fragment", lambda message: message + b"DSC|1|F\r", "DSC^1", "100"),
     error("a continued segment", put("\rRXR", "\rADD|x\rRXR"), "ADD^1", "100"),
 ]
@@ -234,6 +238,7 @@ REJECTED = [
         "FHS^1",
         "200",
     ),
+    rejected("a further character set that is not read", field("MSH", 18, "~KLINGON"), "MSH^1^18", "103"),
     rejected("a segment that was broken in two", put("6130^", "61\r30^"), "", "100"),
     rejected("segment names in lower case", put("\rORC", "\rorc"), "", "100"),
     *(
