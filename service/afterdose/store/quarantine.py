@@ -59,7 +59,7 @@ class Quarantine:
             return _refused(row) if row is not None else None
 
     def drop(self, id_: int) -> None:
-        """Forget one entry that is done with. How many were dropped for lack of room stays known."""
+        """Forget one entry that is done with. How many were dropped for lack of room stays known while any is kept."""
         with self._database.writing() as connection:
             dropped = self._dropped(connection)
             connection.execute(sa.delete(quarantine).where(_c.id == id_))
