@@ -57,6 +57,20 @@ def test_the_same_as_json(tmp_path: Path) -> None:
     assert server["failed"] == []
 
 
+def test_a_paused_ehr_is_told_with_the_command_that_lets_it_go_on(tmp_path: Path) -> None:
+    with VendorEhr(ATHENAHEALTH) as ehr:
+        assert "paused" not in run(tmp_path, ehr, vendor="athenahealth").output
+        for command in (["migrate"], ["pause", "ehr"]):
+            done = CliRunner().invoke(main, [*command, "--config", str(tmp_path / "afterdose.toml")])
+            assert done.exit_code == 0, done.output
+
+        told = run(tmp_path, ehr, vendor="athenahealth").output
+
+    (line,) = [line for line in told.splitlines() if "paused since" in line]
+    assert line.startswith("warning: targets.ehr: ")
+    assert line.endswith("(afterdose resume ehr)")
+
+
 COHORT = """
 [sources.engine.poll]
 strategy = "{strategy}"

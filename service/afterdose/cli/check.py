@@ -4,6 +4,7 @@ written to it in which way."""
 import json
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from afterdose import logs
 from afterdose.bootstrap import utc_now
 from afterdose.connections import Connection, Connections, connect, ladders
 from afterdose.content.content import Content, load_content
-from afterdose.core.errors import BadSettings, EhrError
+from afterdose.core.errors import BadSettings, EhrError, StoreError
 from afterdose.ehr.capabilities import Capabilities
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.interactions import Interaction
@@ -22,9 +23,12 @@ from afterdose.ehr.token_endpoint import LARGEST_CLOCK_ERROR, Grant
 from afterdose.fhir.administration import TYPE
 from afterdose.fhir.rungs import Artifact
 from afterdose.fhir.subscription import standing
+from afterdose.fhir.times import format_instant
 from afterdose.pollers import checked, roster
 from afterdose.senders import local_codes, sender_keys
 from afterdose.settings import Settings, SourceSettings, TargetSettings, load_settings
+from afterdose.store.engine import database_path
+from afterdose.store.store import open_store
 from afterdose.subscribers import wish
 from afterdose.work.wish import Wish
 
@@ -85,7 +89,7 @@ def check(config: Path | None, only: str | None, as_json: bool) -> None:
     finally:
         connections.close()
     senders = [one for one in _senders(settings) if only is None or settings.sources[one.name].target == only]
-    warnings = [*_overdue(content), *_unknown_codes(settings, content), *_unclaimed(settings)]
+    warnings = [*_paused(settings), *_overdue(content), *_unknown_codes(settings, content), *_unclaimed(settings)]
     if as_json:
         told = {
             "servers": [asdict(server) for server in servers],
@@ -215,6 +219,21 @@ def _overdue(content: Content) -> Iterator[str]:
     for protocol in content.protocols.values():
         if protocol.review_by <= today:
             yield f"the protocol {protocol.id} was due for review on {protocol.review_by.isoformat()}"
+
+
+def _paused(settings: Settings) -> Iterator[str]:
+    """Of a database that is not there yet nothing is said: settings are checked before it is made."""
+    path = database_path(settings.database)
+    if path is not None and not path.exists():
+        return
+    try:
+        with closing(open_store(settings.database, clock=utc_now)) as store:
+            paused = store.pauses.all()
+    except StoreError:
+        return
+    for name, since in paused.items():
+        told = f"paused since {format_instant(since)}; nothing is read or written for it until it is resumed"
+        yield f"targets.{name}: {told} (afterdose resume {name})"
 
 
 def _unclaimed(settings: Settings) -> Iterator[str]:
