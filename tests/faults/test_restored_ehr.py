@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -33,12 +33,12 @@ def alarms(log: io.StringIO) -> list[str]:
     return [line["alarm"] for line in map(json.loads, log.getvalue().splitlines()) if "alarm" in line]
 
 
-def plan_all(ward: Ward) -> None:
-    for number, person in enumerate(PEOPLE):
+def plan_all(ward: Ward, people: Sequence[str] = PEOPLE, ended: datetime = ENDED) -> None:
+    for person in people:
         ward.ehr.put({"resourceType": "Patient", "id": person, "birthDate": "1980-02-01"})
-        ward.chart(dose(f"d-{number}", ENDED, subject={"reference": f"Patient/{person}"}))
+        ward.chart(dose(f"d-{person}", ended, subject={"reference": f"Patient/{person}"}))
     ward.settle_all()
-    assert len(ward.plans("draft")) == len(PEOPLE)
+    assert len(ward.plans("draft")) == len(people)
 
 
 def look(ward: Ward) -> None:
@@ -69,6 +69,20 @@ def test_plans_of_several_patients_that_are_gone_at_once_hold_the_ehr(tmp_path: 
         ward.settle_all()
         assert ward.store.pauses.all() == {}
         assert alarms(log) == ["restored"]
+
+
+def test_a_second_time_is_noticed_too(tmp_path: Path, log: io.StringIO) -> None:
+    with Ward(tmp_path) as ward:
+        for people in (PEOPLE, ("p-4", "p-5", "p-6")):
+            plan_all(ward, people, ward.clock() - timedelta(hours=1))
+            lose(ward, "CarePlan")
+            look(ward)
+            assert list(ward.store.pauses.all()) == ["ehr"]
+            ward.store.pauses.resume("ehr")
+            ward.settle_all()
+            ward.clock.advance(timedelta(days=2))
+
+        assert alarms(log) == ["restored", "restored"]
 
 
 def test_a_plan_that_one_person_removed_holds_nothing(tmp_path: Path, log: io.StringIO) -> None:
