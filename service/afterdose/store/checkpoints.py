@@ -9,9 +9,9 @@ beside; it is short, and after it the log begins anew.
 import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, suppress
 
-from afterdose.core.errors import StoreBusy
+from afterdose.core.errors import StoreError
 
 COMMITS = 64
 """After so many commits of this process the log is looked after."""
@@ -55,25 +55,19 @@ class Checkpoints:
                 self._thread.start()
 
     def _run(self) -> None:
-        connection: sqlite3.Connection | None = None
-        try:
-            while self._due.wait() and not self._stopped:
-                self._due.clear()
-                connection = connection or self._connect()
-                self._move(connection)
-        finally:
-            if connection is not None:
-                connection.close()
+        while self._due.wait() and not self._stopped:
+            self._due.clear()
+            # What hinders it (another process that does so now, a full disk) is told to who commits; this waits for the
+            # next time.
+            with suppress(sqlite3.Error, StoreError):
+                self._move()
 
-    def _move(self, connection: sqlite3.Connection) -> None:
-        """Move what is in the log. Another process that does so now, or a reader that needs it, lets it be until the
-        next time."""
-        try:
+    def _move(self) -> None:
+        """Move what is in the log."""
+        with closing(self._connect()) as connection:
             if _is_left(connection):
                 with self._writer_lock():
                     _is_left(connection)
-        except (sqlite3.OperationalError, StoreBusy):
-            return
 
 
 def _is_left(connection: sqlite3.Connection) -> bool:

@@ -1,6 +1,8 @@
 """The log of an SQLite database is moved into the database file beside the commits, not within one."""
 
 import itertools
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,7 +11,8 @@ from pathlib import Path
 import pytest
 from store_examples import arrival
 
-from afterdose.store.checkpoints import COMMITS
+from afterdose.core.errors import StoreBusy
+from afterdose.store.checkpoints import COMMITS, Checkpoints
 from afterdose.store.engine import Database
 from afterdose.store.migrate import migrate
 from afterdose.store.store import Store, open_store
@@ -59,6 +62,24 @@ def test_the_log_begins_anew_instead_of_growing_with_everything_that_is_written(
         if log.stat().st_size == size:
             break
         assert time.monotonic() < until, "the log only grew"
+
+
+def test_a_checkpoint_that_could_not_be_made_is_made_the_next_time(file: Path, sqlite_url: str) -> None:
+    asked, made = threading.Event(), threading.Event()
+    with closing(Database(sqlite_url)) as database:
+
+        def connect() -> sqlite3.Connection:
+            if not asked.is_set():
+                asked.set()
+                raise StoreBusy("the database is busy")
+            made.set()
+            return database.connect_sqlite()
+
+        with closing(Checkpoints(connect, database.writer_lock)) as checkpoints:
+            for done in (asked, made):
+                for _ in range(COMMITS):
+                    checkpoints.committed()
+                assert done.wait(20)
 
 
 def test_who_reads_meanwhile_sees_what_was_there_and_stops_nobody(opened: Store, file: Path, sqlite_url: str) -> None:
