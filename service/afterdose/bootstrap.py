@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from flask import Flask
 from prometheus_client import CollectorRegistry
 
-from afterdose import logs, memory
+from afterdose import affinity, logs, memory
 from afterdose.connections import published_keys
 from afterdose.content.v2 import read_v2
 from afterdose.fhir.v2.translate import Facility
@@ -36,6 +36,8 @@ def wsgi() -> Flask:
     """The WSGI application of one server process, with the settings that the environment names."""
     settings = load_settings(None, os.environ)
     logs.configure(settings.log.level, settings.log.format)
+    if settings.web.one_cpu_each:
+        affinity.keep_to_one_cpu(settings.data_dir / "cpus")
     app = web_app(settings, open_store(settings.database, clock=utc_now))
     memory.settle()
     return app

@@ -2,11 +2,15 @@
 
 import http.client
 import json
+import os
 import re
 import signal
 import socket
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +20,9 @@ from afterdose.web.serving import serve
 from web_server import BODY_SECONDS, OPERATIONS, START_SECONDS, TOKEN, RunningWeb, start_web, write_settings
 
 pytestmark = pytest.mark.service
+two_cpus = pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two CPUs"
+)
 
 DOSE = {
     "resourceType": "MedicationAdministration",
@@ -85,3 +92,42 @@ def test_the_database_and_the_counters_are_for_the_owner_only(tmp_path: Path) ->
     with start_web(tmp_path) as web:
         assert (web.settings.data_dir / "metrics").stat().st_mode & 0o077 == 0
         assert (tmp_path / "afterdose.db").stat().st_mode & 0o077 == 0
+
+
+def cpus_of_the_processes(web: RunningWeb) -> set[str]:
+    """On which CPUs the threads of the server processes may run, as the kernel lists them."""
+    children = Path(f"/proc/{web.process.pid}/task/{web.process.pid}/children").read_text().split()
+    serving = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    found = set()
+    for child in serving:
+        threads = [status.read_text() for status in Path(f"/proc/{child}/task").glob("*/status")]
+        lists = {one[1] for text in threads if (one := re.search(r"^Cpus_allowed_list:\s*(\S+)", text, re.MULTILINE))}
+        assert len(lists) == 1, "all threads of a process may run on the same CPUs"
+        found |= lists
+    return found
+
+
+@two_cpus
+def test_each_server_process_keeps_to_a_cpu_of_its_own(tmp_path: Path, eventually: Callable[..., Any]) -> None:
+    with start_web(tmp_path, processes=2) as web:
+        eventually(lambda: web.log.read_bytes().count(b"Started worker") == 2)
+        for number in range(20):
+            assert call(web, "POST", "/fhir", json.dumps(DOSE | {"id": f"d{number}"}).encode())[0] == 200
+
+        found = cpus_of_the_processes(web)
+
+    assert len(found) == 2
+    assert {int(cpu) for cpu in found} <= os.sched_getaffinity(0)
+
+
+@two_cpus
+def test_where_the_site_says_so_server_processes_run_on_every_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+) -> None:
+    monkeypatch.setenv("AFTERDOSE_WEB__ONE_CPU_EACH", "false")
+
+    with start_web(tmp_path, processes=2) as web:
+        eventually(lambda: web.log.read_bytes().count(b"Started worker") == 2)
+        [found] = cpus_of_the_processes(web)
+
+    assert not found.isdigit()

@@ -26,7 +26,7 @@ LAYERS = (
         "settings",
         "ehr",
     ),
-    *("store", "content", "fhir", "core", "logs", "memory"),
+    *("store", "content", "fhir", "affinity", "core", "logs", "memory"),
 )
 
 

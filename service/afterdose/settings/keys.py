@@ -25,10 +25,10 @@ def number(help_: str, *, low: int, high: int, default: int) -> Whole:
     return Whole(low, high, load_default=default, metadata={"help": help_})
 
 
-def switch(help_: str) -> fields.Boolean:
-    """Off unless it is set."""
+def switch(help_: str, *, default: bool = False) -> fields.Boolean:
+    """On or off; off by default, unless ``default`` says otherwise."""
     return fields.Boolean(
-        load_default=False, metadata={"help": help_}, error_messages={"invalid": "expected true or false"}
+        load_default=default, metadata={"help": help_}, error_messages={"invalid": "expected true or false"}
     )
 
 

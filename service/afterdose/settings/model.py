@@ -87,6 +87,7 @@ class WebSettings:
     port: int
     processes: int
     threads: int
+    one_cpu_each: bool
     max_body_bytes: int
     header_timeout: timedelta
     body_timeout: timedelta

@@ -22,6 +22,11 @@ class WebSchema(Strict):
     port = number("The port to listen on.", low=1, high=65535, default=8080)
     processes = number("Server processes.", low=1, high=64, default=2)
     threads = number("Threads of each process.", low=1, high=256, default=32)
+    one_cpu_each = switch(
+        "Keep each process to a CPU of its own, where there are as many (Linux): it then takes more events in the\n"
+        "same time. Not for machines on which other programs are bound to the same CPUs.",
+        default=True,
+    )
     max_body_bytes = number(
         "The largest request body that is taken, in bytes.", low=1024, high=67_108_864, default=2_097_152
     )

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
+from afterdose.fhir import strict_json
 from afterdose.store.columns import instant_text
 from afterdose.store.newcomers import Latest, NewFact, Owned, Resource, concerned_by, plan, resource_of, unowned
 from afterdose.store.rows import AgendaEntry, Arrival, Receipt
@@ -143,10 +144,15 @@ def _parts(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
 
 
 def _row(fact: NewFact, moment: str) -> tuple[object, ...]:
+    return (*_head(fact, moment), fact.arrival.raw)
+
+
+def _head(fact: NewFact, moment: str) -> tuple[object, ...]:
+    """A fact without its bytes."""
     a = fact.arrival
     last_updated = instant_text(a.last_updated) if a.last_updated is not None else None
     head = (*resource_of(a), a.target, fact.patient, a.interaction, a.via, a.version)
-    return (*head, last_updated, fact.content_hash, moment, a.raw)
+    return (*head, last_updated, fact.content_hash, moment)
 
 
 def _latest(resource: Resource, row: Sequence[Any], named: Iterable[Sequence[Any]]) -> Latest:
@@ -154,8 +160,8 @@ def _latest(resource: Resource, row: Sequence[Any], named: Iterable[Sequence[Any
     return Latest(version, content_hash, interaction, via, patient, concerned_by(resource, named), seq=seq)
 
 
-# --- PostgreSQL: one statement a step for the whole group, because each costs a round trip; it takes columns as arrays,
-# --- so that groups of every size share one prepared statement
+# --- PostgreSQL: one statement a step for the whole group, because each costs a round trip; it takes the rows as one
+# --- JSON array, so that groups of every size share a prepared statement and the driver writes no array item by item
 
 _PG_LOCK = "SELECT pg_advisory_xact_lock(number) FROM unnest(%s::bigint[]) AS number"
 _PG_LATEST = """
@@ -163,38 +169,53 @@ SELECT wanted.source, wanted.resource_type, wanted.resource_id, newest.*, (
   SELECT jsonb_agg(DISTINCT jsonb_build_array(named.target, named.patient)) FROM facts AS named
   WHERE named.source = wanted.source AND named.resource_type = wanted.resource_type
     AND named.resource_id = wanted.resource_id)
-FROM unnest(%s::text[], %s::text[], %s::text[]) AS wanted (source, resource_type, resource_id)
+FROM json_to_recordset(%s::json) AS wanted (source text, resource_type text, resource_id text)
 CROSS JOIN LATERAL (
   SELECT seq, version, content_hash, interaction, via, patient FROM facts
   WHERE facts.source = wanted.source AND facts.resource_type = wanted.resource_type
     AND facts.resource_id = wanted.resource_id
   ORDER BY seq DESC LIMIT 1) AS newest
 """
+_RESOURCE = ("source", "resource_type", "resource_id")
 _PG_OWNERS = """
-SELECT ledger.target, resource_type, ehr_id, max(patient) FROM ledger
-JOIN unnest(%s::text[], %s::text[], %s::text[]) AS wanted (target, type, id)
-  ON ledger.target = wanted.target AND resource_type = wanted.type AND ehr_id = wanted.id
-GROUP BY ledger.target, resource_type, ehr_id
+SELECT ledger.target, ledger.resource_type, ledger.ehr_id, max(patient) FROM ledger
+JOIN json_to_recordset(%s::json) AS wanted (target text, resource_type text, ehr_id text)
+  ON ledger.target = wanted.target AND ledger.resource_type = wanted.resource_type AND ledger.ehr_id = wanted.ehr_id
+GROUP BY ledger.target, ledger.resource_type, ledger.ehr_id
 """
+_OWNED = ("target", "resource_type", "ehr_id")
 _PG_INSERT = """
 INSERT INTO facts (source, resource_type, resource_id, target, patient, interaction, via, version, last_updated,
   content_hash, received_at, raw)
 SELECT source, resource_type, resource_id, target, patient, interaction, via, version, last_updated, content_hash,
   received_at, raw
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-  %s::timestamptz[], %s::text[], %s::timestamptz[], %b::bytea[])
-  WITH ORDINALITY AS arrived (source, resource_type, resource_id, target, patient, interaction, via, version,
-    last_updated, content_hash, received_at, raw, place)
+FROM ROWS FROM (
+  json_to_recordset(%s::json) AS (source text, resource_type text, resource_id text, target text, patient text,
+    interaction text, via text, version text, last_updated timestamptz, content_hash text, received_at timestamptz),
+  unnest(%b::bytea[])) WITH ORDINALITY AS arrived (source, resource_type, resource_id, target, patient, interaction,
+    via, version, last_updated, content_hash, received_at, raw, place)
 ORDER BY place
 RETURNING seq
 """
+_FACT = (
+    *_RESOURCE,
+    "target",
+    "patient",
+    "interaction",
+    "via",
+    "version",
+    "last_updated",
+    "content_hash",
+    "received_at",
+)
 _PG_PUT = """
 INSERT INTO agenda (target, patient, seq, due_at, first_due_at, reasons, attempts, fence)
 SELECT target, patient, 1, due_at, due_at, reason, 0, 0
-FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::text[])
+FROM ROWS FROM (json_to_recordset(%s::json) AS (target text, patient text, due_at timestamptz, reason text))
   WITH ORDINALITY AS due (target, patient, due_at, reason, place)
 ORDER BY place
 """ + _ON_CONFLICT.replace("%", "%%")
+_DUE = ("target", "patient", "due_at", "reason")
 
 
 def lock_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> None:
@@ -217,7 +238,8 @@ def append_postgres(
     decided = plan(arrivals, _latest_postgres(connection, arrivals), _owners_postgres(connection, arrivals))
     if not decided.new:
         return decided.receipts(())
-    inserted = _execute_postgres(connection, _PG_INSERT, [_row_postgres(fact, now) for fact in decided.new])
+    rows = [_head(fact, instant_text(now)) for fact in decided.new]
+    inserted = _execute_postgres(connection, _PG_INSERT, _FACT, rows, [fact.arrival.raw for fact in decided.new])
     due = (AgendaEntry(target=target, patient=patient, due_at=now, reason=ARRIVED) for target, patient in decided.due)
     put_postgres(connection, [entry for entry in due if (entry.target, entry.patient) not in spare])
     return decided.receipts([seq for (seq,) in inserted.fetchall()])
@@ -225,15 +247,15 @@ def append_postgres(
 
 def put_postgres(connection: psycopg.Connection[Any], entries: Iterable[AgendaEntry]) -> None:
     """Put patients on the agenda inside the caller's transaction; rows are locked in the order of their keys."""
-    rows = sorted((entry.target, entry.patient, entry.due_at, entry.reason) for entry in entries)
+    rows = sorted((entry.target, entry.patient, instant_text(entry.due_at), entry.reason) for entry in entries)
     if rows:
-        _execute_postgres(connection, _PG_PUT, rows)
+        _execute_postgres(connection, _PG_PUT, _DUE, rows)
 
 
 def _latest_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arrival]) -> dict[Resource, Latest]:
     wanted = list({resource_of(arrival) for arrival in arrivals})
     found: dict[Resource, Latest] = {}
-    for source, type_, id_, *row, named in _execute_postgres(connection, _PG_LATEST, wanted).fetchall():
+    for source, type_, id_, *row, named in _execute_postgres(connection, _PG_LATEST, _RESOURCE, wanted).fetchall():
         resource = (source, type_, id_)
         found[resource] = _latest(resource, row, named)
     return found
@@ -243,21 +265,20 @@ def _owners_postgres(connection: psycopg.Connection[Any], arrivals: Iterable[Arr
     wanted = sorted(unowned(arrivals))
     if not wanted:
         return {}
-    rows = _execute_postgres(connection, _PG_OWNERS, wanted).fetchall()
+    rows = _execute_postgres(connection, _PG_OWNERS, _OWNED, wanted).fetchall()
     return {(target, type_, id_): patient for target, type_, id_, patient in rows}
 
 
 def _execute_postgres(
-    connection: psycopg.Connection[Any], statement: str, rows: Sequence[Sequence[object]]
+    connection: psycopg.Connection[Any],
+    statement: str,
+    names: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *more: Sequence[bytes],
 ) -> psycopg.Cursor[Any]:
-    """Execute a statement whose parameters are the columns of the rows."""
-    return connection.execute(statement.encode(), [list(column) for column in zip(*rows, strict=True)], prepare=True)
-
-
-def _row_postgres(fact: NewFact, now: datetime) -> tuple[object, ...]:
-    a = fact.arrival
-    head = (*resource_of(a), a.target, fact.patient, a.interaction, a.via, a.version)
-    return (*head, a.last_updated, fact.content_hash, now, a.raw)
+    """Execute a statement that takes the rows as JSON objects with these names, and ``more`` as arrays."""
+    objects = strict_json.dumps([dict(zip(names, row, strict=True)) for row in rows])
+    return connection.execute(statement.encode(), [objects.decode(), *more], prepare=True)
 
 
 def _lock_number(arrival: Arrival) -> int:

@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-_INSTANT_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 _INSTANT_LENGTH = 27
 
 
@@ -15,7 +14,7 @@ def instant_text(moment: datetime) -> str:
     """An aware datetime as fixed-width UTC text, so that text order is time order."""
     if moment.tzinfo is None:
         raise ValueError("an instant needs an offset")
-    return moment.astimezone(UTC).strftime(_INSTANT_FORMAT).rjust(_INSTANT_LENGTH, "0")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def instant_of(text: str) -> datetime:

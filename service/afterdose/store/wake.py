@@ -39,9 +39,7 @@ class PipeWake:
     """A named pipe. Every sleeper sees it become readable; whoever reads first empties it for all."""
 
     def __init__(self, path: Path) -> None:
-        if not path.exists() or not stat.S_ISFIFO(path.stat().st_mode):
-            path.unlink(missing_ok=True)
-            os.mkfifo(path, 0o600)
+        _make_pipe(path)
         # opened for both: never blocks, and the pipe is never without a reader
         self._pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -66,6 +64,18 @@ class PipeWake:
     def close(self) -> None:
         """Close the pipe; it stays for the other processes."""
         os.close(self._pipe)
+
+
+def _make_pipe(path: Path) -> None:
+    """See to a named pipe at ``path``, whoever of several processes that start at the same moment makes it."""
+    while True:
+        try:
+            os.mkfifo(path, 0o600)
+        except FileExistsError:
+            if not stat.S_ISFIFO(path.stat().st_mode):
+                path.unlink(missing_ok=True)
+                continue
+        return
 
 
 class NotifyWake:

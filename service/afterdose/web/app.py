@@ -39,6 +39,7 @@ def create_app(services: WebServices) -> Flask:
         keys=services.sender_keys,
         clock=services.clock,
         keep=lambda source, body, problem: refused.quarantine(services, source, body, [problem]),
+        counts=services.counts,
     )
     guards = {"hl7v2": doorkeeper.require_source, "inbound": doorkeeper.require_source}
     guards["consent"] = doorkeeper.require_consent

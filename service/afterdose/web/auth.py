@@ -65,12 +65,14 @@ class Doorkeeper:
         keys: Mapping[str, SenderKeys],
         clock: Callable[[], datetime],
         keep: Callable[[str, bytes, Problem], None],
+        counts: Callable[[str], bool],
     ) -> None:
-        """``keys``: by source, those of who makes its tokens. ``keep``: puts what was refused into the quarantine."""
+        """``keys``: by source, those of who makes its tokens. ``keep``: puts what was refused into the quarantine.
+        ``counts``: whether a source numbers its events."""
         self._metrics = metrics
         self._bodies = bodies
         self._sources = settings.sources
-        self._origins_of = {name: _origin_of(source) for name, source in settings.sources.items()}
+        self._origins_of = {name: _origin_of(source, counts=counts(name)) for name, source in settings.sources.items()}
         self._keys = keys
         self._clock = clock
         self._keep = keep
@@ -169,10 +171,17 @@ def current_sender() -> Sender:
     return sender
 
 
-def _origin_of(source: SourceSettings) -> Origin:
+def _origin_of(source: SourceSettings, *, counts: bool) -> Origin:
+    """``counts``: it numbers its events; where it can be read too, it can be asked for those that it does not name."""
     types = source.poll.types if source.poll is not None else frozenset()
     return Origin(
-        source.name, source.target, source.base_url, source.readable, ADMINISTRATION in types, polled_types=types
+        source.name,
+        source.target,
+        source.base_url,
+        readable=source.readable,
+        polled=ADMINISTRATION in types,
+        asked=source.readable and counts,
+        polled_types=types,
     )
 
 

@@ -5,9 +5,9 @@ Every shape that a FHIR server's subscription sends ends in ``work.intake``; her
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from uuid import uuid4
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Blueprint, Response, request
 from prometheus_client import Counter
@@ -28,7 +28,7 @@ from afterdose.web.refused import FHIR_TYPES, quarantine
 from afterdose.web.services import WebServices
 from afterdose.work import envelopes
 from afterdose.work.intake import receive
-from afterdose.work.reception import Entry, Origin, Reception, deletion
+from afterdose.work.reception import Entry, Reception, deletion
 
 MEDPLUM_DELETED = "X-Medplum-Deleted-Resource"
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -134,18 +134,13 @@ class _Door:
     def _receive(self, sender: Sender, body: bytes, resource_type: str | None, resource_id: str | None) -> Reception:
         deleted = request.headers.get(MEDPLUM_DELETED)
         if deleted is None:
-            return envelopes.receive(body, self._origin(sender), type_=resource_type, id_=resource_id)
+            return envelopes.receive(body, sender.origin, type_=resource_type, id_=resource_id)
         type_, _, deleted_id = deleted.partition("/")
         if type_ not in accepted.TYPES:
             raise _not_taken()
         if body.strip() != b"{}" or resource_id not in (None, deleted_id) or resource_type not in (None, type_):
             raise BadInput(Problem("invalid", "", f"{MEDPLUM_DELETED} contradicts the rest of the request"))
         return Reception(None, (Entry(deletion(sender.origin, type_, deleted_id)),))
-
-    def _origin(self, sender: Sender) -> Origin:
-        """The sender; one that can be read and numbers its events can be asked for those that it does not name."""
-        origin = sender.origin
-        return replace(origin, asked=True) if origin.readable and self._services.counts(origin.source) else origin
 
     def _is_repeated(self, sender: Sender, body: bytes) -> bool:
         """Whether the same was taken already under the same name, so that it only gets its answer again.
@@ -231,6 +226,13 @@ class _Empty(Response):
     """200 without a body and without a media type: HAPI would try to read the one, and fail for the other."""
 
     default_mimetype = None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer; nearly every answer is this one, so nothing is worked out again."""
+        if self.headers or self.status_code != 200:
+            return super().__call__(environ, start_response)
+        start_response("200 OK", [("Content-Length", "0")])
+        return [b""]
 
 
 def _answer(reception: Reception) -> Response:

@@ -1,0 +1,42 @@
+"""On which CPU the threads of a process run."""
+
+import fcntl
+import os
+import sys
+import zlib
+from pathlib import Path
+
+
+def keep_to_one_cpu(folder: Path) -> int | None:
+    """Bind this thread, and every thread that it starts, to one CPU; which one, or None where none is to be had.
+
+    Threads of Python take turns whatever the number of CPUs. On one CPU a turn is a switch; between two it is an
+    interrupt to the other, which costs several times as much and more on a virtual machine. Processes with the same
+    ``folder`` take different CPUs: each holds the lock of its own there until it ends. When all are taken, and on
+    systems that cannot bind (https://docs.python.org/3/library/os.html#os.sched_setaffinity), nothing is bound.
+    """
+    if sys.platform != "linux":
+        return None
+    cpus = sorted(os.sched_getaffinity(0))
+    # Services that share a machine begin at different ones.
+    first = zlib.crc32(str(folder.resolve()).encode()) % len(cpus)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for cpu in (cpus[first:] + cpus[:first]) if len(cpus) > 1 else ():
+            if _take(folder / f"cpu-{cpu}.lock"):
+                os.sched_setaffinity(0, {cpu})
+                return cpu
+    except OSError:  # a folder that is not ours, a sandbox that forbids it: no reason not to serve
+        return None
+    return None
+
+
+def _take(lock: Path) -> bool:
+    """Whether the lock is ours now. Its file stays open: the lock ends with the process."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    return True
