@@ -16,8 +16,8 @@ import psycopg
 
 from afterdose.core.errors import StoreBusy, StoreError, StoreUnusable
 from afterdose.store.append import append_postgres, append_sqlite, lock_postgres
-from afterdose.store.engine import PATIENCE, Database
-from afterdose.store.errors import translated
+from afterdose.store.engine import Database
+from afterdose.store.errors import PATIENCE, translated
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.store.wake import Wake
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from afterdose.core.errors import StoreUnusable
 from afterdose.store import schema
-from afterdose.store.engine import database_path, kept_from_others
+from afterdose.store.engine import database_path
 from afterdose.store.migrate import migrate
 from afterdose.store.rows import AgendaEntry
+from afterdose.store.sqlite import kept_from_others
 from afterdose.store.store import Store, open_store
 
 RESTORED = "restored"

@@ -1,15 +1,10 @@
-"""Connections: how this process reaches the database, and who may write when.
+"""The database of this process: transactions that read, that write, and that bypass SQLAlchemy for speed.
 
-SQLite: write-ahead log, ``synchronous=FULL`` (a commit that returned has been synced to disk), and one writer at a time
-on the host. Writers queue at a file lock before ``BEGIN IMMEDIATE``, because writers that race for SQLite's own lock
-sleep and starve (measured: 99th percentile above 300 ms instead of below 35). PostgreSQL locks rows by itself.
+What differs between the two databases is in ``sqlite`` and in ``postgres``.
 """
 
-import fcntl
 import os
 import sqlite3
-import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,55 +12,13 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, make_url
 
-from afterdose.core.errors import StoreBusy, StoreUnusable
-from afterdose.store import schema
+from afterdose.core.errors import StoreUnusable
+from afterdose.store import postgres, schema, sqlite
 from afterdose.store.checkpoints import Checkpoints
 from afterdose.store.errors import MIGRATE, translated
 from afterdose.store.statements import Driver
-
-PATIENCE = 5.0
-"""Seconds that a statement waits for somebody else's lock before StoreBusy."""
-
-_PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    f"PRAGMA busy_timeout={int(PATIENCE * 1000)}",
-    "PRAGMA foreign_keys=ON",
-    # A log of 64 MB, should `Checkpoints` not keep up.
-    "PRAGMA wal_autocheckpoint=16000",
-)
-_WRITES = "afterdose_writes"
-
-
-class WriterLock:
-    """Lets one writer of this host at a time at an SQLite file: threads by a lock, processes by a locked file.
-
-    The kernel wakes the process that waits for the file, so writers take turns; whoever polls instead starves.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        self._threads = threading.Lock()
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lock for the block. Raises StoreBusy where a thread of this process kept it for PATIENCE."""
-        if not self._threads.acquire(timeout=PATIENCE):
-            raise StoreBusy("another writer kept the database")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            try:
-                yield
-            finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
-        finally:
-            self._threads.release()
-
-    def close(self) -> None:
-        """Give the file back."""
-        os.close(self._file)
 
 
 class Database:
@@ -74,17 +27,17 @@ class Database:
     def __init__(self, url: str) -> None:
         parsed = _known_driver(url)
         self.url = parsed
-        self.path = _sqlite_path(parsed) if parsed.get_backend_name() == "sqlite" else None
+        self.path = sqlite.path_of(parsed) if parsed.get_backend_name() == "sqlite" else None
         if self.path is not None:
-            _make_private(self.path)
-            self._in_use: int | None = _join(self.path)
-            self._lock: WriterLock | None = WriterLock(beside(self.path, "writer-lock"))
-            self.engine = _sqlite_engine(parsed)
+            sqlite.make_private(self.path)
+            self._in_use: int | None = sqlite.join(self.path)
+            self._lock: sqlite.WriterLock | None = sqlite.WriterLock(sqlite.beside(self.path, "writer-lock"))
+            self.engine = sqlite.engine(parsed)
             self._checkpoints: Checkpoints | None = Checkpoints(self.connect_sqlite, self.writer_lock)
         else:
             self._lock = self._in_use = self._checkpoints = None
-            self.engine = _postgres_engine(parsed)
-        self._writing = self.engine.execution_options(**{_WRITES: True})
+            self.engine = postgres.engine(parsed)
+        self._writing = self.engine.execution_options(**{sqlite.WRITES: True})
         self._idle: list[sqlite3.Connection] = []
 
     @contextmanager
@@ -166,15 +119,12 @@ class Database:
     def connect_sqlite(self) -> sqlite3.Connection:
         """A connection of the driver itself, outside the pool."""
         with translated():
-            connection = sqlite3.connect(str(self.path), isolation_level=None, check_same_thread=False)
-            for pragma in _PRAGMAS:
-                connection.execute(pragma)
-            return connection
+            return sqlite.connect(sqlite.path_of(self.url))
 
     def connect_postgres(self) -> psycopg.Connection[tuple[object, ...]]:
         """A connection of the driver itself, outside the pool, in autocommit."""
         with translated():
-            return psycopg.connect(_libpq(self.url), autocommit=True, **_POSTGRES_OPTIONS)
+            return postgres.connect(self.url)
 
     def revision(self) -> str | None:
         """The Alembic revision of the schema, None where there is none."""
@@ -204,42 +154,10 @@ class Database:
             os.close(self._in_use)
 
 
-@contextmanager
-def kept_from_others(path: Path) -> Iterator[None]:
-    """Nobody can open the SQLite database during the block. Raises StoreUnusable where somebody has it open."""
-    _make_private(path)
-    handle = _in_use(path)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise StoreUnusable("the database is in use: stop every process of afterdose first") from None
-    finally:
-        os.close(handle)
-
-
 def database_path(url: str) -> Path | None:
     """The file of an SQLite database, None for another one."""
     parsed = _known_driver(url)
-    return _sqlite_path(parsed) if parsed.get_backend_name() == "sqlite" else None
-
-
-def _join(path: Path) -> int:
-    """Be one of those who use the database, until the file is closed."""
-    handle = _in_use(path)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise StoreBusy("the database is being restored") from None
-    return handle
-
-
-def _in_use(path: Path) -> int:
-    try:
-        return os.open(beside(path, "in-use"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreUnusable(f"the database file cannot be opened ({error.strerror})") from None
+    return sqlite.path_of(parsed) if parsed.get_backend_name() == "sqlite" else None
 
 
 def _known_driver(url: str) -> URL:
@@ -248,73 +166,3 @@ def _known_driver(url: str) -> URL:
     if driver is None:
         raise StoreUnusable("the database URL must begin with sqlite:/// or postgresql://")
     return parsed.set(drivername=driver)
-
-
-def beside(path: Path, suffix: str) -> Path:
-    """A file of ours next to the database file."""
-    return path.with_name(f"{path.name}.{suffix}")
-
-
-def _sqlite_path(url: URL) -> Path:
-    if not url.database or url.database == ":memory:":
-        raise StoreUnusable("the store needs a database file: a database in memory does not outlive a crash")
-    return Path(url.database)
-
-
-def _make_private(path: Path) -> None:
-    """Make directory (0700) and file (0600) before SQLite does; its -wal and -shm take over the file's mode."""
-    try:
-        if not path.parent.exists():
-            path.parent.mkdir(mode=0o700, parents=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        mode = stat.S_IMODE(path.stat().st_mode)
-    except OSError as error:
-        raise StoreUnusable(f"the database file cannot be opened ({error.strerror})") from None
-    if mode & 0o077:
-        raise StoreUnusable("the database file can be read by others: give it mode 0600")
-
-
-def _sqlite_engine(url: URL) -> Engine:
-    engine = sa.create_engine(
-        url,
-        connect_args={"isolation_level": None, "check_same_thread": False},
-        pool_size=16,
-        max_overflow=-1,
-        hide_parameters=True,
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-        for pragma in _PRAGMAS:
-            connection.execute(pragma)
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # the driver starts no transaction by itself (isolation_level None), so that a writer can say IMMEDIATE
-        writes = connection.get_execution_options().get(_WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
-
-
-_POSTGRES_OPTIONS: dict[str, Any] = {
-    "connect_timeout": 5,
-    "options": f"-c lock_timeout={int(PATIENCE * 1000)} -c timezone=UTC",
-    "application_name": "afterdose",
-}
-
-
-def _postgres_engine(url: URL) -> Engine:
-    return sa.create_engine(
-        url,
-        connect_args=_POSTGRES_OPTIONS,
-        pool_pre_ping=True,
-        pool_size=8,
-        max_overflow=24,
-        pool_timeout=PATIENCE,
-        hide_parameters=True,
-    )
-
-
-def _libpq(url: URL) -> str:
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)

@@ -13,6 +13,8 @@ import sqlalchemy.exc
 from afterdose.core.errors import StoreBusy, StoreError, StoreUnusable
 
 MIGRATE = "run `afterdose migrate`"
+PATIENCE = 5.0
+"""Seconds that a statement waits for somebody else's lock before StoreBusy."""
 
 _SQLITE_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT}
 _SQLITE_UNUSABLE = {

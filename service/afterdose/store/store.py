@@ -10,7 +10,7 @@ from afterdose.store.cohorts import Cohorts
 from afterdose.store.committer import Committer
 from afterdose.store.custody import Custody
 from afterdose.store.deliveries import Deliveries
-from afterdose.store.engine import Database, beside
+from afterdose.store.engine import Database
 from afterdose.store.facts import Facts
 from afterdose.store.ledger import Ledger
 from afterdose.store.outcomes import Outcomes
@@ -20,6 +20,7 @@ from afterdose.store.quarantine import Quarantine
 from afterdose.store.readings import Readings
 from afterdose.store.reviews import Reviews
 from afterdose.store.rulebooks import Rulebooks
+from afterdose.store.sqlite import beside
 from afterdose.store.subscriptions import Subscriptions
 from afterdose.store.sweeps import Sweeps
 from afterdose.store.unread import UnreadNames

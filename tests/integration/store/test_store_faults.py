@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from store_examples import LEASE, arrival
 
 from afterdose.core.errors import StoreBusy, StoreError, StoreUnusable
-from afterdose.store import engine
+from afterdose.store import engine, sqlite
 from afterdose.store.migrate import migrate
 from afterdose.store.store import Store, open_store
 
@@ -69,7 +69,7 @@ def test_a_full_disk_refuses_and_the_store_goes_on_when_there_is_space(
 ) -> None:
     migrate(sqlite_url)
     with monkeypatch.context() as small:
-        small.setattr(engine, "_PRAGMAS", (*engine._PRAGMAS, "PRAGMA max_page_count=80"))
+        small.setattr(sqlite, "_PRAGMAS", (*sqlite._PRAGMAS, "PRAGMA max_page_count=80"))
         store = open_store(sqlite_url, clock=clock)
         with pytest.raises(StoreUnusable, match="no space") as caught:
             fill(store)
@@ -86,8 +86,8 @@ def test_a_full_disk_refuses_and_the_store_goes_on_when_there_is_space(
 
 def test_a_locked_database_is_busy_and_then_goes_on(sqlite_url: str, clock, monkeypatch: pytest.MonkeyPatch) -> None:
     migrate(sqlite_url)
-    pragmas = tuple(p if "busy_timeout" not in p else "PRAGMA busy_timeout=100" for p in engine._PRAGMAS)
-    monkeypatch.setattr(engine, "_PRAGMAS", pragmas)
+    pragmas = tuple(p if "busy_timeout" not in p else "PRAGMA busy_timeout=100" for p in sqlite._PRAGMAS)
+    monkeypatch.setattr(sqlite, "_PRAGMAS", pragmas)
     store = open_store(sqlite_url, clock=clock)
     stranger = sqlite3.connect(file_of(sqlite_url), isolation_level=None)
     stranger.execute("BEGIN IMMEDIATE")

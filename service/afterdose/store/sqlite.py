@@ -1,0 +1,151 @@
+"""The file of an SQLite database: how a connection to it is made, who may write, and who may have it open.
+
+Write-ahead log, ``synchronous=FULL`` (a commit that returned has been synced to disk), and one writer at a time on the
+host. Writers queue at a file lock before ``BEGIN IMMEDIATE``, because writers that race for SQLite's own lock sleep and
+starve (measured: 99th percentile above 300 ms instead of below 35).
+"""
+
+import fcntl
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine
+
+from afterdose.core.errors import StoreBusy, StoreUnusable
+from afterdose.store.errors import PATIENCE
+
+WRITES = "afterdose_writes"
+"""The execution option of a connection that writes."""
+
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    f"PRAGMA busy_timeout={int(PATIENCE * 1000)}",
+    "PRAGMA foreign_keys=ON",
+    # A log of 64 MB, should `Checkpoints` not keep up.
+    "PRAGMA wal_autocheckpoint=16000",
+)
+
+
+class WriterLock:
+    """Lets one writer of this host at a time at an SQLite file: threads by a lock, processes by a locked file.
+
+    The kernel wakes the process that waits for the file, so writers take turns; whoever polls instead starves.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._threads = threading.Lock()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock for the block. Raises StoreBusy where a thread of this process kept it for PATIENCE."""
+        if not self._threads.acquire(timeout=PATIENCE):
+            raise StoreBusy("another writer kept the database")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        finally:
+            self._threads.release()
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._file)
+
+
+def path_of(url: URL) -> Path:
+    """The file that a URL names. Raises StoreUnusable where it names none."""
+    if not url.database or url.database == ":memory:":
+        raise StoreUnusable("the store needs a database file: a database in memory does not outlive a crash")
+    return Path(url.database)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """A file of ours next to the database file."""
+    return path.with_name(f"{path.name}.{suffix}")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection of the driver itself; it begins no transaction that was not asked for."""
+    connection = sqlite3.connect(str(path), isolation_level=None, check_same_thread=False)
+    for pragma in _PRAGMAS:
+        connection.execute(pragma)
+    return connection
+
+
+def engine(url: URL) -> Engine:
+    """A pool of such connections; what has the option ``WRITES`` says so when it begins."""
+    made = sa.create_engine(
+        url,
+        connect_args={"isolation_level": None, "check_same_thread": False},
+        pool_size=16,
+        max_overflow=-1,
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(made, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+
+    @sa.event.listens_for(made, "begin")
+    def _begin(connection: Connection) -> None:
+        # the driver starts no transaction by itself (isolation_level None), so that a writer can say IMMEDIATE
+        writes = connection.get_execution_options().get(WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return made
+
+
+@contextmanager
+def kept_from_others(path: Path) -> Iterator[None]:
+    """Nobody can open the SQLite database during the block. Raises StoreUnusable where somebody has it open."""
+    make_private(path)
+    handle = _in_use(path)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise StoreUnusable("the database is in use: stop every process of afterdose first") from None
+    finally:
+        os.close(handle)
+
+
+def join(path: Path) -> int:
+    """Be one of those who use the database, until the file is closed."""
+    handle = _in_use(path)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise StoreBusy("the database is being restored") from None
+    return handle
+
+
+def _in_use(path: Path) -> int:
+    try:
+        return os.open(beside(path, "in-use"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnusable(f"the database file cannot be opened ({error.strerror})") from None
+
+
+def make_private(path: Path) -> None:
+    """Make directory (0700) and file (0600) before SQLite does; its -wal and -shm take over the file's mode."""
+    try:
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise StoreUnusable(f"the database file cannot be opened ({error.strerror})") from None
+    if mode & 0o077:
+        raise StoreUnusable("the database file can be read by others: give it mode 0600")
