@@ -20,6 +20,7 @@ from afterdose.store.store import Store, open_store
 from afterdose.subscribers import hearing
 from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
+from afterdose.web.port import leave_with_parent
 from afterdose.web.services import WebServices
 from afterdose.work.messages import Desk, Messages
 from afterdose.work.reception import Origin
@@ -38,6 +39,7 @@ def wsgi() -> Flask:
     logs.configure(settings.log.level, settings.log.format)
     if settings.web.one_cpu_each:
         affinity.keep_to_one_cpu(settings.data_dir / "cpus")
+    leave_with_parent(settings.web.stop_timeout)
     app = web_app(settings, open_store(settings.database, clock=utc_now))
     memory.settle()
     return app

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from afterdose.core.errors import StoreUnusable
+from afterdose.core.errors import BadSettings, StoreUnusable
 from afterdose.settings import load_settings
+from afterdose.web.port import kept
 from afterdose.web.serving import serve
+from servers import free_port
 from web_server import BODY_SECONDS, OPERATIONS, START_SECONDS, TOKEN, RunningWeb, start_web, write_settings
 
 pytestmark = pytest.mark.service
@@ -90,8 +92,48 @@ def test_a_database_that_was_not_prepared_is_named_once_and_ends_the_start(tmp_p
 
 def test_the_database_and_the_counters_are_for_the_owner_only(tmp_path: Path) -> None:
     with start_web(tmp_path) as web:
-        assert (web.settings.data_dir / "metrics").stat().st_mode & 0o077 == 0
+        assert (web.settings.data_dir / f"metrics-{web.port}").stat().st_mode & 0o077 == 0
         assert (tmp_path / "afterdose.db").stat().st_mode & 0o077 == 0
+
+
+def test_who_finds_the_port_in_use_says_so_and_leaves_the_counters_of_the_other_alone(tmp_path: Path) -> None:
+    with start_web(tmp_path) as web:
+        assert call(web, "POST", "/fhir", json.dumps(DOSE).encode())[0] == 200
+
+        with pytest.raises(BadSettings, match=rf"^web\.port: cannot listen on 127\.0\.0\.1, port {web.port} \(Address"):
+            serve(web.settings)
+
+        assert re.search(r"^afterdose_events_total\{.* 1\.0$", call(web, "GET", "/metrics", token=OPERATIONS)[1], re.M)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets processes share a port so")
+def test_of_two_servers_that_start_at_the_same_moment_one_gets_the_port() -> None:
+    place = ("127.0.0.1", free_port())
+    refused = pytest.raises(BadSettings, match=rf"^web\.port: .* port {place[1]} ")
+
+    with kept(*place), refused, kept(*place):  # the first one does not listen yet
+        pytest.fail("two have the port")
+    with kept(*place):
+        pass
+
+
+def test_server_processes_end_with_the_main_process_however_that_ended(
+    tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    def is_free() -> bool:
+        try:
+            with kept("127.0.0.1", web.port):
+                return True
+        except BadSettings:
+            return False
+
+    with start_web(tmp_path, processes=2) as web:
+        eventually(lambda: web.log.read_bytes().count(b"Started worker") == 2)
+
+        web.process.kill()
+
+        eventually(is_free)
+        eventually(lambda: web.log.read_bytes().count(b"the main process is gone") == 2)
 
 
 def cpus_of_the_processes(web: RunningWeb) -> set[str]:

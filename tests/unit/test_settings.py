@@ -144,6 +144,7 @@ def test_no_representation_shows_a_secret(tmp_path: Path) -> None:
     [
         ("colour = 1\n" + LEAST, "colour: is not a setting"),
         (LEAST + "[web]\nprot = 1\n", "web.prot: is not a setting"),
+        (LEAST + '[web]\nhost = "localhost"\n', "web.host: expected an IP address"),
         (LEAST + "[web]\nport = 70000\n", "web.port: expected a whole number from 1 to 65535"),
         (LEAST + "[web]\nport = 80.5\n", "web.port: expected a whole number"),
         (LEAST + "[web]\nport = true\n", "web.port: expected a whole number"),

@@ -24,6 +24,14 @@ NAME = validate.Regexp(
 HEADER = validate.Regexp(re.compile(rf"{_TOKEN.pattern}\Z"), error="expected the name of an HTTP header")
 
 
+def check_address(value: str) -> None:
+    """For what is listened on: an address, since a name may stand for several."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise ValidationError("expected an IP address such as 127.0.0.1 or 0.0.0.0") from None
+
+
 class FileText(str):
     """Text that knows the file that it was read from."""
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from marshmallow import fields, validate
 
-from afterdose.settings.fields import BaseUrl, Location, Table
+from afterdose.settings.fields import BaseUrl, Location, Table, check_address
 from afterdose.settings.keys import Strict, duration, number, switch, text
 from afterdose.settings.mllp import MllpSchema
 from afterdose.settings.rungs import rung_fields
@@ -18,7 +18,11 @@ from afterdose.settings.sources import AuthSchema, SecretSchema, SourceSchema
 class WebSchema(Strict):
     """The server that senders and staff talk to."""
 
-    host = text("The address to listen on. TLS belongs into the proxy in front.", load_default="127.0.0.1")
+    host = text(
+        "The IP address to listen on. TLS belongs into the proxy in front.",
+        load_default="127.0.0.1",
+        validate=check_address,
+    )
     port = number("The port to listen on.", low=1, high=65535, default=8080)
     processes = number("Server processes.", low=1, high=64, default=2)
     threads = number("Threads of each process.", low=1, high=256, default=32)

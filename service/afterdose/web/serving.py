@@ -12,7 +12,7 @@ from granian.server import Server
 
 from afterdose.settings import Settings
 from afterdose.store.engine import Database
-from afterdose.web import metrics
+from afterdose.web import metrics, port
 
 FACTORY = "afterdose.bootstrap:wsgi"
 """The function that builds it. Named, not imported: bootstrap stands above this module."""
@@ -27,14 +27,14 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests that are under way.
 
     Each server process builds the application for itself, from the settings that its environment names. Raises
-    StoreUnusable or StoreBusy where they could not start, so that it is said once and not by each of them in turn.
+    StoreUnusable, StoreBusy or BadSettings where they could not start, so that it is said once and not by each of them
+    in turn.
     """
     web = settings.web
     _check_database(settings.database)
-    metrics.share_counters(settings.data_dir / "metrics")
     # A forked process would inherit the database connections and the locks of the threads of this one.
     multiprocessing.set_start_method("spawn", force=True)
-    Server(
+    server = Server(
         FACTORY,
         factory=True,
         interface=Interfaces.WSGI,
@@ -51,7 +51,10 @@ def serve(settings: Settings) -> None:
         workers_kill_timeout=max(1, round(web.stop_timeout.total_seconds())),
         log_dictconfig={"version": 1, "disable_existing_loggers": False, "loggers": _LOGGERS},
         log_access=False,
-    ).serve()
+    )
+    with port.kept(web.host, web.port):
+        metrics.share_counters(settings.data_dir / f"metrics-{web.port}")
+        server.serve()
 
 
 def _check_database(url: str) -> None:
