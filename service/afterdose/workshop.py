@@ -29,7 +29,7 @@ from afterdose.work.follow import Follower
 from afterdose.work.gather import Gatherer
 from afterdose.work.identity import Identities
 from afterdose.work.reconcile import Reconciler
-from afterdose.work.related import Source
+from afterdose.work.source import Source
 from afterdose.work.starting import follow_rules, go_live
 from afterdose.work.surroundings import Surroundings
 from afterdose.work.sweep import Sweeper

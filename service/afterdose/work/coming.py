@@ -10,7 +10,8 @@ from afterdose.fhir.announced import Announcement, announcements, authored_at
 from afterdose.fhir.elements import JsonObject, reference, text
 from afterdose.fhir.offline import Pool
 from afterdose.store.rows import Fact
-from afterdose.work.related import Related, Resource, parsed
+from afterdose.work.related import Related
+from afterdose.work.source import Resource, parsed
 from afterdose.work.surroundings import Surroundings
 
 Versions = Callable[[str, str, str], Sequence[Fact]]

@@ -32,7 +32,8 @@ from afterdose.work.coming import coming
 from afterdose.work.identity import Identity
 from afterdose.work.on_file import OnFile
 from afterdose.work.patients import Patients, finding, is_finding, is_nobody, with_patient
-from afterdose.work.related import Related, Resource, Source
+from afterdose.work.related import Related
+from afterdose.work.source import Resource, Source
 from afterdose.work.surroundings import KEPT_FOR, Surroundings
 
 

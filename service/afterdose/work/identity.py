@@ -24,7 +24,7 @@ from afterdose.fhir.person import PersonSaid, read_person
 from afterdose.store.persons import MOVED
 from afterdose.store.rows import AgendaEntry, Claim, Fact, PersonRow, Reading
 from afterdose.store.store import Store
-from afterdose.work.related import Source, parsed
+from afterdose.work.source import Source, parsed
 
 _PATIENT = "Patient"
 

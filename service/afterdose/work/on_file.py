@@ -13,7 +13,8 @@ from afterdose.core.dose import Coding
 from afterdose.ehr.wire import token
 from afterdose.fhir import on_file
 from afterdose.store.rows import Reading
-from afterdose.work.related import Related, Resource
+from afterdose.work.related import Related
+from afterdose.work.source import Resource
 from afterdose.work.surroundings import KEPT_FOR, PER_PAGE
 
 _KINDS = ("type", "category")

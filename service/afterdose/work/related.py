@@ -6,26 +6,20 @@ that cannot be read leaves what was pushed. Everything is bounded, so that a dos
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from afterdose.core.errors import EhrGone, EhrRefused, EhrUnavailable
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.interactions import Interaction
 from afterdose.ehr.wire import Parameters
-from afterdose.fhir import strict_json
-from afterdose.fhir.administration import envelope
 from afterdose.fhir.elements import member, members, reference
-from afterdose.fhir.local_codes import LocalCodes, with_meanings
 from afterdose.fhir.offline import Entry, Pool
 from afterdose.fhir.references import local_id, patient_id
 from afterdose.store.rows import Arrival, Claim, Fact, Reading
 from afterdose.store.store import Store
+from afterdose.work.remembered import Known, Remembered
+from afterdose.work.source import Resource, Source
 
-Resource = dict[str, Any]
 Counts = Callable[[Resource], bool]
 
 MOST_REFERENCES = 5
@@ -38,36 +32,8 @@ _GONE = 410
 _TRIES = 3
 """So often a patient is put off for the sake of what a plan can do without."""
 _NOT_FOUND = 404
-_MOST_MEMBERS = 2_000_000
-"""What was read was accepted already."""
 _ASKED_WITHOUT_A_PROMISE = frozenset({"Encounter", "Medication", "MedicationRequest", "Patient"})
 """Read also where the source's CapabilityStatement does not speak of them: little can be decided without."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A system that doses come from. ``client`` is None where it cannot be read back; ``target``: whose patients."""
-
-    name: str
-    target: str
-    base_url: str
-    zone: ZoneInfo | None
-    client: EhrClient | None
-    local_codes: LocalCodes = field(default_factory=dict)
-
-    def read(self, raw: bytes) -> Resource:
-        """A resource of this source, with what its own codes mean."""
-        resource = parsed(raw)
-        return with_meanings(resource, self.local_codes) if self.local_codes else resource
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A resource as last heard of (``at``), None where it is not there or not given. ``said``: its version's time."""
-
-    resource: Resource | None
-    at: datetime
-    said: datetime
 
 
 class Related:
@@ -87,15 +53,12 @@ class Related:
         """``patients``: the ids of the claimed patient, the present one first."""
         self.source = source
         self.persons_read = False
-        self._facts = {(fact.resource_type, fact.resource_id): fact for fact in facts}
+        self._remembered = Remembered(source, facts, store, clock)
         self._store = store
         self._claim = claim
         self._patients = patients
         self._hold = hold
-        self._clock = clock
-        self._known: dict[tuple[str, str], _Known] = {}
-        self._places: dict[tuple[object, ...], tuple[str, str]] = {}
-        self._read: dict[tuple[str, str], Reading] = {}
+        self._known: dict[tuple[str, str], Known] = {}
 
     def find(self, ref: str | None, *types: str, since: datetime) -> Resource | None:
         """The resource of one of ``types`` that a reference names, as heard of at ``since`` or later.
@@ -141,15 +104,19 @@ class Related:
 
     def pushed(self, *types: str) -> Iterator[Resource]:
         """What was sent to us of some types and was not deleted."""
-        for (type_, id_), fact in self._facts.items():
-            if type_ in types and fact.interaction == "upsert":
-                known = self._known.get((type_, id_)) or self._latest(type_, id_)
-                if known is not None and known.resource is not None:
-                    yield known.resource
+        for place in self._remembered.sent("upsert", *types):
+            known = self._known.get(place) or self._remembered.latest(*place)
+            if known is not None and known.resource is not None:
+                yield known.resource
 
     def deleted(self, *types: str) -> list[tuple[str, str]]:
         """Type and id of what was sent to us of some types and deleted since."""
-        return [key for key, fact in self._facts.items() if key[0] in types and fact.interaction == "delete"]
+        return list(self._remembered.sent("delete", *types))
+
+    @property
+    def readings(self) -> list[Reading]:
+        """What was read so far, to be stored with its time."""
+        return self._remembered.readings
 
     def met(self, *types: str) -> Iterator[Resource]:
         """What was sent to us or found of some types."""
@@ -172,32 +139,32 @@ class Related:
         except EhrUnavailable:
             if self._claim.attempts < _TRIES:
                 raise
-            return _found(self._reading(*self._place(type_, patient, parameters)))
+            return _found(self._remembered.reading(*self._remembered.place(type_, patient, parameters)))
 
     def _searched(
         self, type_: str, patient: str, parameters: Parameters, since: datetime, only: Counts = bool
-    ) -> _Known | None:
+    ) -> Known | None:
         """What a search about a patient, under one of the ids, answered last."""
-        client, place = self.source.client, self._place(type_, patient, parameters)
+        client, place = self.source.client, self._remembered.place(type_, patient, parameters)
         if client is None or patient.startswith("~"):
             return None
-        known = self._known.get(place) or self._reading(*place)
+        known = self._known.get(place) or self._remembered.reading(*place)
         if (known is None or known.at < since) and self._permits(client, type_, Interaction.SEARCH):
             self._hold()
             try:
                 found = client.search(type_, {"patient": patient, **parameters}, most_pages=MOST_PAGES)
             except EhrRefused:
-                known = self._keep(place, known.resource if known is not None else None)
+                known = self._remembered.keep(place, known.resource if known is not None else None)
             else:
                 entries = [{"resource": one} for one in found if self._is_about(one, patient) and only(dict(one))]
-                known = self._keep(place, {"resourceType": "Bundle", "type": "searchset", "entry": entries})
+                known = self._remembered.keep(place, {"resourceType": "Bundle", "type": "searchset", "entry": entries})
         if known is not None:
             self._known[place] = known
         return known
 
     def _get(self, type_: str, id_: str, since: datetime) -> Resource | None:
         place, client = (type_, id_), self.source.client
-        known = self._known.get(place) or self._latest(type_, id_)
+        known = self._known.get(place) or self._remembered.latest(type_, id_)
         if (
             client is not None
             and (known is None or known.at < since)
@@ -218,18 +185,18 @@ class Related:
                 if away.status != _NOT_FOUND or self._declares(client, type_, Interaction.READ):
                     raise
                 resource = None
-            self._keep(place, resource)
-            known = self._latest(type_, id_)
+            self._remembered.keep(place, resource)
+            known = self._remembered.latest(type_, id_)
         if known is not None:
             self._known[place] = known
         return known.resource if known is not None else None
 
-    def _ask(self, client: EhrClient, type_: str, id_: str) -> Mapping[str, Any]:
+    def _ask(self, client: EhrClient, type_: str, id_: str) -> Mapping[str, object]:
         return client.read_patient(id_).resource if type_ == _PATIENT else client.read(type_, id_).resource
 
     def _was_read(self, patient: str) -> bool:
         """Whether the source had this Patient when it was last asked; some senders pass on what they do not serve."""
-        reading = self._reading(_PATIENT, patient)
+        reading = self._remembered.reading(_PATIENT, patient)
         return reading is not None and reading.resource is not None
 
     def _note_gone(self, patient: str) -> None:
@@ -245,47 +212,6 @@ class Related:
         )
         self._store.facts.record_read(self._claim, gone, known_to=self._patients)
 
-    def _latest(self, type_: str, id_: str) -> _Known | None:
-        """The newer version of what was pushed and what was read; that it was not there to read takes nothing back."""
-        fact, read = self._facts.get((type_, id_)), self._reading(type_, id_)
-        if fact is None:
-            return read
-        resource = self.source.read(fact.raw) if fact.interaction == "upsert" else None
-        pushed = _Known(resource, fact.received_at, fact.last_updated or fact.received_at)
-        if read is None:
-            return pushed
-        newer = read if read.resource is not None and read.said >= pushed.said else pushed
-        return _Known(newer.resource, max(pushed.at, read.at), newer.said)
-
-    @property
-    def readings(self) -> list[Reading]:
-        """What was read so far, to be stored with its time."""
-        return list(self._read.values())
-
-    def _reading(self, type_: str, id_: str) -> _Known | None:
-        if self.source.client is None:
-            return None
-        reading = self._read.get((type_, id_)) or self._store.readings.find(self.source.name, type_, id_)
-        return _of_reading(reading, self.source) if reading is not None else None
-
-    def _keep(self, place: tuple[str, str], resource: Resource | None) -> _Known:
-        type_, id_ = place
-        reading = Reading(
-            source=self.source.name,
-            resource_type=type_,
-            resource_id=id_,
-            read_at=self._clock(),
-            raw=strict_json.dumps(resource) if resource is not None else b"",
-        )
-        self._read[place] = reading
-        return _of_reading(reading, self.source)
-
-    def _place(self, type_: str, patient: str, parameters: Parameters) -> tuple[str, str]:
-        """Under what a search about a patient is remembered."""
-        asked = (type_, patient, *parameters.items())
-        found = self._places.get(asked) or (type_, f"?{urlencode({'patient': patient, **parameters}, doseq=True)}")
-        return self._places.setdefault(asked, found)
-
     def _permits(self, client: EhrClient, type_: str, interaction: Interaction) -> bool:
         return type_ in _ASKED_WITHOUT_A_PROMISE or self._declares(client, type_, interaction)
 
@@ -300,21 +226,7 @@ class Related:
         return patient_id(subject, base_url=self.source.base_url) == patient
 
 
-def _of_reading(reading: Reading, source: Source) -> _Known:
-    resource = source.read(reading.raw) if reading.raw else None
-    said = envelope(resource).last_updated if resource is not None else None
-    return _Known(resource, reading.read_at, said or reading.read_at)
-
-
-def _found(known: _Known | None) -> list[Resource] | None:
+def _found(known: Known | None) -> list[Resource] | None:
     if known is None or known.resource is None:
         return None
     return [dict(member(entry, "resource")) for entry in members(known.resource, "entry")]
-
-
-def parsed(raw: bytes) -> Resource:
-    """The resource that is kept."""
-    value = strict_json.loads(raw, max_members=_MOST_MEMBERS)
-    if not isinstance(value, dict):
-        raise TypeError("what is kept is a resource")
-    return value

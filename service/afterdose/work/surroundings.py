@@ -28,7 +28,8 @@ from afterdose.fhir.effective import effective
 from afterdose.fhir.elements import members, reference, text
 from afterdose.fhir.medication import drug_of
 from afterdose.fhir.times import format_instant
-from afterdose.work.related import Related, Resource
+from afterdose.work.related import Related
+from afterdose.work.source import Resource
 
 KEPT_FOR = timedelta(hours=24)
 """How long what is known of a person serves; births do not move, deaths and problem lists do."""

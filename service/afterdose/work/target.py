@@ -12,7 +12,7 @@ from afterdose.ehr.client import EhrClient
 from afterdose.ehr.ladder import Ladder
 from afterdose.fhir.rungs import GENERIC, Artifact, EhrFacts
 from afterdose.logs import get_logger
-from afterdose.work.related import Source
+from afterdose.work.source import Source
 
 _READ_AT = "target:"
 """Before the name of a target in readings: sources may be called the same, and no name holds a colon."""
