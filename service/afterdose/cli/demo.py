@@ -6,7 +6,6 @@ import signal
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -16,15 +15,12 @@ from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console
-from rich.table import Table
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from afterdose import logs
 from afterdose.bootstrap import web_app
+from afterdose.cli.ending import SHOWN, SOURCE, owner_of, status_of, summary, tell
 from afterdose.cli.story import Step, Story, administration, crisis_plan, encounter, load_story, patient
-from afterdose.core.dose import DoseKey
-from afterdose.core.reasons import Reason
-from afterdose.fhir.encode import status_element
 from afterdose.fhir.times import format_local
 from afterdose.sandbox import SandboxEHR
 from afterdose.settings import Settings, load_settings
@@ -34,10 +30,8 @@ from afterdose.workshop import Workshop
 _PATIENCE = 30.0
 """Seconds of real time that one step of the story may take before the demo gives up."""
 
-_SOURCE = _TARGET = "sandbox"
 _OF_DOSES = frozenset({"charted", "corrected", "retracted"})
 """What the EHR tells the service of; the rest it finds when it looks."""
-_SHOWN = ("Goal", "Appointment", "Task", "ServiceRequest", "CarePlan")
 
 
 class _StoryClock:
@@ -78,15 +72,15 @@ def demo(exit_: bool, json_: bool, port: int) -> None:
             for step in story.steps:
                 clock.move_to(step.at)
                 _play(step, story, ehr, workshop, console)
-            summary = _summary(story, ehr, workshop)
-            _tell(summary, story, console)
+            found = summary(story, ehr, workshop)
+            tell(found, story, console)
             if json_:
-                click.echo(json.dumps(summary, indent=2))
+                click.echo(json.dumps(found, indent=2))
             if not exit_:
                 console.print(f"\nThe sandbox EHR stays up: [bold]{ehr.page_url}[/bold]  (Ctrl-C ends it)")
                 _until_interrupted()
-            elif summary["missing"]:
-                raise click.ClickException("; ".join(summary["missing"]))
+            elif found["missing"]:
+                raise click.ClickException("; ".join(found["missing"]))
 
 
 def settings_token(folder: Path) -> str:
@@ -102,13 +96,13 @@ data_dir = "{folder}"
 [work]
 threads = 2
 poll_interval = "50ms"
-[targets.{_TARGET}]
+[targets.{SOURCE}]
 base_url = "{base_url}"
 clinic = "example"
-[sources.{_SOURCE}]
-target = "{_TARGET}"
+[sources.{SOURCE}]
+target = "{SOURCE}"
 zone = "{story.zone.key}"
-[[sources.{_SOURCE}.secrets]]
+[[sources.{SOURCE}.secrets]]
 value_file = "sender.token"
 """,
         encoding="utf-8",
@@ -178,7 +172,7 @@ def _play(step: Step, story: Story, ehr: SandboxEHR, workshop: Workshop, console
     console.print(f"[cyan]{when}[/cyan]  [bold]{story.name(step.who)}[/bold]: {step.words}")
     for line in _changes(before, ehr, story.zone):
         console.print(f"    {line}")
-    outcome = workshop.store.outcomes.find(_SOURCE, step.dose)
+    outcome = workshop.store.outcomes.find(SOURCE, step.dose)
     if outcome is not None and step.what in _OF_DOSES:
         reasons = ", ".join(workshop.content.reason_text(reason) for reason in outcome.reasons)
         console.print(f"    [green]{outcome.outcome}[/green]" + (f" ({reasons})" if reasons else ""))
@@ -207,27 +201,23 @@ def _book(step: Step, ehr: SandboxEHR) -> None:
 def _activate(step: Step, ehr: SandboxEHR) -> None:
     """What a clinician does: take a proposed plan for the patient's plan."""
     for plan in ehr.all("CarePlan"):
-        if _owner(plan) == f"Patient/{step.who}" and plan["status"] == "draft":
+        if owner_of(plan) == f"Patient/{step.who}" and plan["status"] == "draft":
             ehr.put({**plan, "status": "active", "intent": "plan"})
 
 
 def _written(ehr: SandboxEHR) -> list[dict[str, Any]]:
-    return [resource for type_ in _SHOWN for resource in ehr.all(type_)]
+    return [resource for type_ in SHOWN for resource in ehr.all(type_)]
 
 
 def _changes(before: Mapping[tuple[str, str], dict[str, Any]], ehr: SandboxEHR, zone: ZoneInfo) -> Iterator[str]:
     for resource in _written(ehr):
-        type_, status = resource["resourceType"], _status(resource)
+        type_, status = resource["resourceType"], status_of(resource)
         old = before.get((type_, resource["id"]))
         if old is None:
             yield f"EHR: new {type_} ({status}): {_gist(resource, zone)}"
         elif old["meta"]["versionId"] != resource["meta"]["versionId"]:
-            change = status if _status(old) == status else f"{_status(old)} -> {status}"
+            change = status if status_of(old) == status else f"{status_of(old)} -> {status}"
             yield f"EHR: {type_} changed ({change}): {_gist(resource, zone)}"
-
-
-def _status(resource: Mapping[str, Any]) -> str:
-    return str(resource[status_element(resource["resourceType"])])
 
 
 def _gist(resource: Mapping[str, Any], zone: ZoneInfo) -> str:
@@ -238,78 +228,6 @@ def _gist(resource: Mapping[str, Any], zone: ZoneInfo) -> str:
     gist = str(resource.get("comment") or resource.get("title") or about or code)
     until = resource.get("restriction", {}).get("period", {}).get("end")
     return f"{gist}, due {format_local(datetime.fromisoformat(until), zone)}" if until else gist
-
-
-def _summary(story: Story, ehr: SandboxEHR, workshop: Workshop) -> dict[str, Any]:
-    doses = []
-    for id_ in dict.fromkeys(step.dose for step in story.steps):
-        outcome = workshop.store.outcomes.find(_SOURCE, id_)
-        fact = workshop.store.facts.latest(_SOURCE, id_)
-        key = DoseKey(_SOURCE, id_)
-        doses.append(
-            {
-                "patient": story.name(id_.partition("-")[0]),
-                "administration": f"MedicationAdministration/{key.id}",
-                "heard_at": fact.received_at.isoformat() if fact else None,
-                "outcome": str(outcome.outcome) if outcome else None,
-                "unmet": _unmet(outcome.details, workshop) if outcome else None,
-                "reasons": [str(reason) for reason in outcome.reasons] if outcome else [],
-                "details": dict(outcome.details) if outcome else {},
-            }
-        )
-    counts = {who: _counts(ehr, who) for who in story.people}
-    missing = [
-        f"{story.name(who)}: expected {dict(wanted)}, found {counts[who]}"
-        for who, wanted in story.expected.items()
-        if counts[who] != wanted
-    ]
-    return {"doses": doses, "resources": counts, "missing": missing, "ehr": ehr.base_url}
-
-
-def _unmet(details: Mapping[str, Any], workshop: Workshop) -> str | None:
-    """Why a window is not met, in words."""
-    reason = (details.get("session") or {}).get("reason")
-    return workshop.content.reason_text(Reason(reason)) if reason else None
-
-
-def _counts(ehr: SandboxEHR, who: str) -> dict[str, dict[str, int]]:
-    counted = {}
-    for type_ in _SHOWN:
-        found = Counter(_status(one) for one in ehr.all(type_) if _owner(one) == f"Patient/{who}")
-        if found:
-            counted[type_] = dict(found)
-    return counted
-
-
-def _owner(resource: Mapping[str, Any]) -> str:
-    """The reference of the patient that a resource is about."""
-    if resource["resourceType"] == "Appointment":
-        return str(resource["participant"][0]["actor"]["reference"])
-    return str((resource.get("subject") or resource["for"])["reference"])
-
-
-def _tell(summary: Mapping[str, Any], story: Story, console: Console) -> None:
-    table = Table(title="What became of every dose", show_lines=False)
-    for heading in ("Patient", "Dose ended", "Window", "Session", "State"):
-        table.add_column(heading)
-    for dose in summary["doses"]:
-        details = dose["details"]
-        window, session = details.get("window"), details.get("session") or {}
-        table.add_row(
-            dose["patient"],
-            _local(details.get("anchor"), story),
-            f"{_local(window['opens'], story)} -\n{_local(window['closes'], story)}" if window else "-",
-            _local(session.get("start"), story) if session.get("start") else dose["unmet"] or "-",
-            dose["outcome"] or "-",
-        )
-    console.print()
-    console.print(table)
-    for line in summary["missing"]:
-        console.print(f"[red]missing[/red] {line}")
-
-
-def _local(instant: str | None, story: Story) -> str:
-    return format_local(datetime.fromisoformat(instant), story.zone) if instant else "-"
 
 
 def _until_interrupted() -> None:
