@@ -11,28 +11,25 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 from afterdose.core.dose import Context, Dose, DoseKey, Order, PlannedDose
-from afterdose.core.errors import EhrGone, EhrRefused, EhrUnavailable
+from afterdose.core.errors import EhrRefused
 from afterdose.core.history import Interaction, Version, Via, heard_at, is_tie, newest
 from afterdose.core.needs import may_be_ours
 from afterdose.core.reasons import Reason
-from afterdose.ehr.client import EhrClient
-from afterdose.ehr.versions import is_older
-from afterdose.fhir import strict_json
-from afterdose.fhir.administration import envelope, subject_of
+from afterdose.fhir.administration import subject_of
 from afterdose.fhir.decode import decode_dose
 from afterdose.fhir.effective import effective
 from afterdose.fhir.medication import drug_of
 from afterdose.fhir.references import patient_id
 from afterdose.fhir.v2.translate import is_translated
-from afterdose.store.rows import Arrival, Claim, Fact
+from afterdose.store.rows import Claim, Fact
 from afterdose.store.store import Store
 from afterdose.work import on_file
-from afterdose.work.adopt import INDEX_LAG
 from afterdose.work.coming import coming
 from afterdose.work.identity import Identity
 from afterdose.work.on_file import OnFile
 from afterdose.work.patients import Patients, finding, is_finding, is_nobody, with_patient
 from afterdose.work.related import Related
+from afterdose.work.rereading import Rereading, whole_or_gone
 from afterdose.work.source import Resource, Source
 from afterdose.work.surroundings import KEPT_FOR, Surroundings
 
@@ -82,6 +79,7 @@ class Gatherer:
         self._sources = sources
         self._surroundings = surroundings
         self._codes = surroundings.codes
+        self._rereading = Rereading(store, surroundings.clock)
 
     def gather(self, claim: Claim, identity: Identity, hold: Callable[[], None]) -> Gathered:
         """Every dose of the claimed patient in its newest version, and the doses that are announced.
@@ -150,13 +148,15 @@ class Gatherer:
         wanted = _is_unread(facts[-1]) and (hinted or self._concerns_us(case, facts))
         if source.client is not None and readable and wanted:
             try:
-                facts = self._read_again(case, key, source.client, facts)
+                facts = self._rereading.again(
+                    source, source.client, key, facts, claim=case.claim, identity=case.identity, hold=case.hold
+                )
             except EhrRefused as refused:
-                if not _whole_or_gone(facts):
+                if not whole_or_gone(facts):
                     text = "a dose that was only named may not be read"
                     raise EhrRefused(text, code=refused.code or f"http-{refused.status}") from refused
                 problems.append(Reason.SOURCE_UNREADABLE)
-        facts = _whole_or_gone(facts)
+        facts = whole_or_gone(facts)
         if not facts:
             raise EhrRefused("a dose that was only named can be read no more", code="not-supported")
         versions = [_version(fact) for fact in facts]
@@ -238,55 +238,6 @@ class Gatherer:
                 return True
         return False
 
-    def _read_again(self, case: _Case, key: DoseKey, client: EhrClient, facts: Sequence[Fact]) -> Sequence[Fact]:
-        """The facts with the current version at the source, which is stored as a fact too.
-
-        Gone for good (410), or not there (404) where an earlier read found it or a delete was announced: withdrawn.
-        Not there although it was sent to us whole: senders pass on what their base URL does not serve; the sent
-        version counts. What arrived while it was being read may be newer, so then it is read once more.
-        """
-        case.hold()
-        try:
-            found = client.read("MedicationAdministration", key.id)
-        except EhrGone as gone:
-            read = any(fact.via == "read" and fact.interaction == "upsert" for fact in facts)
-            was_there = read or any(fact.interaction == "delete" for fact in facts)
-            said = _whole_or_gone(facts)
-            if gone.status != 410 and not was_there and said and said[-1].interaction == "upsert":
-                return facts
-            arrival = Arrival(
-                source=key.source,
-                resource_id=key.id,
-                target=case.claim.target,
-                patient=facts[-1].patient,
-                interaction="delete",
-                via="read",
-            )
-        else:
-            head = envelope(found.resource)
-            self._await_copy(head.version, facts)
-            arrival = Arrival(
-                source=key.source,
-                resource_id=key.id,
-                target=case.claim.target,
-                patient=patient_id(head.subject, base_url=self._sources[key.source].base_url),
-                via="read",
-                version=head.version,
-                last_updated=head.last_updated,
-                raw=strict_json.dumps(found.resource),
-            )
-        receipt = self._store.facts.record_read(case.claim, arrival, known_to=case.identity.former)
-        known = [fact for fact in self._store.facts.versions(key.source, key.id) if not is_finding(fact)]
-        if any(facts[-1].seq < fact.seq < receipt.seq for fact in known):
-            return self._read_again(case, key, client, known)
-        return known
-
-    def _await_copy(self, version: str | None, facts: Sequence[Fact]) -> None:
-        """Raise EhrUnavailable while a read may not show yet the version that was sent moments ago."""
-        since = self._surroundings.clock() - INDEX_LAG
-        if any(one.via != "read" and one.received_at > since and is_older(version, one.version) for one in facts):
-            raise EhrUnavailable("a dose is not shown yet as it was sent", code="incomplete")
-
 
 def _version(fact: Fact) -> Version:
     return Version(
@@ -299,10 +250,6 @@ def _version(fact: Fact) -> Version:
         content_hash=fact.content_hash,
         subject=fact.patient,
     )
-
-
-def _whole_or_gone(facts: Sequence[Fact]) -> list[Fact]:
-    return [fact for fact in facts if fact.interaction != "hint"]
 
 
 def _is_unread(fact: Fact) -> bool:
