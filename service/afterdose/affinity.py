@@ -4,7 +4,11 @@ import fcntl
 import os
 import sys
 import zlib
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from pathlib import Path
+
+_TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 def keep_to_one_cpu(folder: Path) -> int | None:
@@ -17,7 +21,7 @@ def keep_to_one_cpu(folder: Path) -> int | None:
     """
     if sys.platform != "linux":
         return None
-    cpus = sorted(os.sched_getaffinity(0))
+    cpus = spread(sorted(os.sched_getaffinity(0)), _core_of)
     # Services that share a machine begin at different ones.
     first = zlib.crc32(str(folder.resolve()).encode()) % len(cpus)
     try:
@@ -29,6 +33,23 @@ def keep_to_one_cpu(folder: Path) -> int | None:
     except OSError:  # a folder that is not ours, a sandbox that forbids it: no reason not to serve
         return None
     return None
+
+
+def spread(cpus: Sequence[int], core_of: Callable[[int], str]) -> list[int]:
+    """The CPUs in such an order that neighbours are of different cores, as far as there are enough: what shares a core
+    shares its speed too."""
+    cores: dict[str, list[int]] = {}
+    for cpu in cpus:
+        cores.setdefault(core_of(cpu), []).append(cpu)
+    return [cpu for row in zip_longest(*cores.values()) for cpu in row if cpu is not None]
+
+
+def _core_of(cpu: int) -> str:
+    """The CPUs of the same core, as Linux lists them; the CPU alone where it does not say."""
+    try:
+        return Path(_TOPOLOGY.format(cpu)).read_text(encoding="ascii")
+    except OSError:
+        return str(cpu)
 
 
 def _take(lock: Path) -> bool:

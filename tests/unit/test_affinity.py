@@ -10,10 +10,10 @@ from threading import Thread
 
 import pytest
 
-from afterdose.affinity import keep_to_one_cpu
+from afterdose.affinity import keep_to_one_cpu, spread
 
 ALL = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
-pytestmark = pytest.mark.skipif(len(ALL) < 2, reason="needs Linux and two CPUs")
+two_cpus = pytest.mark.skipif(len(ALL) < 2, reason="needs Linux and two CPUs")
 
 PROGRAM = """
 import os, sys
@@ -41,6 +41,7 @@ def running(folder: Path) -> Iterator[list[int]]:
         process.stdin.close()
 
 
+@two_cpus
 def test_each_process_takes_another_cpu_and_what_is_left_over_may_run_on_all(tmp_path: Path) -> None:
     with ExitStack() as stack:
         taken = [stack.enter_context(running(tmp_path / "cpus")) for _ in ALL]
@@ -50,6 +51,7 @@ def test_each_process_takes_another_cpu_and_what_is_left_over_may_run_on_all(tmp
     assert one_more == ALL
 
 
+@two_cpus
 def test_the_cpu_of_a_process_that_ended_is_taken_by_its_successor(tmp_path: Path) -> None:
     with ExitStack() as stack:
         for _ in ALL[1:]:
@@ -63,6 +65,7 @@ def test_the_cpu_of_a_process_that_ended_is_taken_by_its_successor(tmp_path: Pat
     assert after == before
 
 
+@two_cpus
 def test_a_folder_that_cannot_be_made_leaves_the_process_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found: list[object] = []
@@ -75,3 +78,17 @@ def test_a_folder_that_cannot_be_made_leaves_the_process_as_it_is(tmp_path: Path
     thread.join()
 
     assert found == [None, ALL]
+
+
+@pytest.mark.parametrize(
+    ("cores", "order"),
+    [
+        ({0: "a", 1: "b", 2: "c", 3: "d"}, [0, 1, 2, 3]),
+        ({0: "a", 1: "a", 2: "b", 3: "b"}, [0, 2, 1, 3]),
+        ({0: "a", 1: "b", 2: "a", 3: "b"}, [0, 1, 2, 3]),
+        ({1: "a", 2: "b", 3: "b"}, [1, 2, 3]),
+        ({5: "a"}, [5]),
+    ],
+)
+def test_two_processes_get_different_cores_before_any_shares_one(cores: dict[int, str], order: list[int]) -> None:
+    assert spread(list(cores), cores.__getitem__) == order
