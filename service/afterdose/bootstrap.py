@@ -4,6 +4,7 @@ What works on it is built in ``workshop``, which the processes that only receive
 """
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from afterdose import affinity, logs, memory
 from afterdose.connections import published_keys
 from afterdose.content.v2 import read_v2
+from afterdose.core.errors import AfterdoseError
 from afterdose.fhir.v2.translate import Facility
 from afterdose.senders import sender_keys
 from afterdose.settings import Settings, SourceSettings, load_settings
@@ -20,7 +22,7 @@ from afterdose.store.store import Store, open_store
 from afterdose.subscribers import hearing
 from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
-from afterdose.web.port import leave_with_parent
+from afterdose.web.port import follow_parent
 from afterdose.web.services import WebServices
 from afterdose.work.messages import Desk, Messages
 from afterdose.work.reception import Origin
@@ -34,13 +36,21 @@ def utc_now() -> datetime:
 
 
 def wsgi() -> Flask:
-    """The WSGI application of one server process, with the settings that the environment names."""
-    settings = load_settings(None, os.environ)
-    logs.configure(settings.log.level, settings.log.format)
-    if settings.web.one_cpu_each:
-        affinity.keep_to_one_cpu(settings.data_dir / "cpus")
-    leave_with_parent(settings.web.stop_timeout)
-    app = web_app(settings, open_store(settings.database, clock=utc_now))
+    """The WSGI application of one server process, with the settings that the environment names.
+
+    Where that cannot be, one line says why, and the process ends.
+    """
+    logs.configure("info", "json")  # for what is wrong with the settings
+    try:
+        settings = load_settings(None, os.environ)
+        logs.configure(settings.log.level, settings.log.format)
+        if settings.web.one_cpu_each:
+            affinity.keep_to_one_cpu(settings.data_dir / "cpus")
+        follow_parent(settings.web.stop_timeout)
+        app = web_app(settings, open_store(settings.database, clock=utc_now))
+    except AfterdoseError as error:
+        logs.get_logger().error("a server process cannot start", reason=str(error))
+        sys.exit(1)
     memory.settle()
     return app
 

@@ -7,8 +7,10 @@ given. Of other libraries' log records only the template is kept, without the va
 
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -63,8 +65,8 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 
 
 def configure(level: str, format_: Literal["json", "text"], stream: TextIO | None = None) -> None:
-    """Send every log line of this process, those of libraries too, to ``stream`` (standard error)."""
-    out = stream or sys.stderr
+    """Send every log line of this process, those of libraries and of crashes too, to ``stream`` (standard error)."""
+    out = cast(TextIO, _Unfailing(stream or sys.stderr))
     render: Processor = _text if format_ == "text" else structlog.processors.JSONRenderer()
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     safe: list[Processor] = [only_classes_of_exceptions, only_allowed_keys, only_safe_characters]
@@ -77,6 +79,34 @@ def configure(level: str, format_: Literal["json", "text"], stream: TextIO | Non
     handler = logging.StreamHandler(out)
     handler.setFormatter(_LibraryFormatter([stamp, *safe, render]))
     logging.basicConfig(level=max(_LEVELS[level], logging.WARNING), handlers=[handler], force=True)
+    sys.excepthook = lambda _kind, error, _trace: _crashed(error)
+    threading.excepthook = lambda args: _crashed(args.exc_value)
+
+
+class _Unfailing:
+    """A stream that loses what cannot be written, to a full disk or to a reader that has gone: for want of a log nobody
+    stops working."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        """Without a stream (it was closed before we started) everything is lost."""
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write what can be written."""
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.write(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        if self._stream is not None:
+            with suppress(OSError, ValueError):
+                self._stream.flush()
+
+
+def _crashed(error: BaseException | None) -> None:
+    """What the interpreter would print: several lines, with what a library was given among them."""
+    get_logger().error("an error that was not expected", exc_info=error)
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

@@ -28,6 +28,7 @@ from afterdose.work.cohort import CohortSweeper
 from afterdose.work.follow import Follower
 from afterdose.work.gather import Gatherer
 from afterdose.work.identity import Identities
+from afterdose.work.persist import persist
 from afterdose.work.reconcile import Reconciler
 from afterdose.work.source import Source
 from afterdose.work.starting import follow_rules, go_live
@@ -90,7 +91,7 @@ class Workshop:
         memory.settle()
 
     def _begin(self, work: Callable[[], None], name: str) -> None:
-        thread = threading.Thread(target=work, name=name)
+        thread = threading.Thread(target=persist, args=(work, self._stop), name=name)
         thread.start()
         self._threads.append(thread)
 

@@ -136,12 +136,28 @@ def test_server_processes_end_with_the_main_process_however_that_ended(
         eventually(lambda: web.log.read_bytes().count(b"the main process is gone") == 2)
 
 
+def test_ctrl_c_which_every_process_of_a_terminal_gets_ends_the_server_at_once(
+    tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    with start_web(tmp_path, processes=2) as web:
+        eventually(lambda: web.log.read_bytes().count(b"Started worker") == 2)
+
+        for process in (*server_processes(web), web.process.pid):
+            os.kill(process, signal.SIGINT)
+
+        assert web.process.wait(START_SECONDS) == 0
+    assert b"refused to gracefully stop" not in web.log.read_bytes()
+
+
+def server_processes(web: RunningWeb) -> list[int]:
+    children = Path(f"/proc/{web.process.pid}/task/{web.process.pid}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
 def cpus_of_the_processes(web: RunningWeb) -> set[str]:
     """On which CPUs the threads of the server processes may run, as the kernel lists them."""
-    children = Path(f"/proc/{web.process.pid}/task/{web.process.pid}/children").read_text().split()
-    serving = [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
     found = set()
-    for child in serving:
+    for child in server_processes(web):
         threads = [status.read_text() for status in Path(f"/proc/{child}/task").glob("*/status")]
         lists = {one[1] for text in threads if (one := re.search(r"^Cpus_allowed_list:\s*(\S+)", text, re.MULTILINE))}
         assert len(lists) == 1, "all threads of a process may run on the same CPUs"

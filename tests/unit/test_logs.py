@@ -3,7 +3,11 @@
 import io
 import json
 import logging
+import os
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -52,6 +56,38 @@ def test_of_an_exception_only_its_class_and_its_place_are_kept(log: io.StringIO)
     line = json.loads(log.getvalue())
     assert line["error"] == "RuntimeError"
     assert line["at"][-1].startswith("test_logs.py:")
+    assert CANARY not in log.getvalue()
+
+
+@pytest.mark.parametrize("broken", ["/dev/full", "a reader that has gone", "closed"])
+def test_a_line_that_cannot_be_written_stops_nobody(broken: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = os.fdopen(os.open("/dev/full", os.O_WRONLY) if broken == "/dev/full" else writing, "w")
+    if broken == "closed":
+        stream.close()
+    logs.configure("info", "json", stream)
+
+    logs.get_logger().info("a dose came", source="ehr")
+    logging.getLogger("library").warning("something")
+
+    logs.configure("warning", "json")
+    with suppress(OSError):
+        stream.close()
+
+
+def test_what_ends_a_thread_or_the_process_is_one_line_without_values(log: io.StringIO) -> None:
+    def fails() -> None:
+        raise RuntimeError(CANARY)
+
+    thread = threading.Thread(target=fails)
+    thread.start()
+    thread.join()
+    error = RuntimeError(CANARY)
+    sys.excepthook(RuntimeError, error, None)
+
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert [line["error"] for line in lines] == ["RuntimeError", "RuntimeError"]
     assert CANARY not in log.getvalue()
 
 

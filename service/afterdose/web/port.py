@@ -63,10 +63,16 @@ def _listen_alone(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: 
             raise _Refused(error.strerror) from None
 
 
-def leave_with_parent(patience: timedelta) -> None:
-    """End this server process once the main process is gone: its requests first, for which it has ``patience``."""
+def follow_parent(patience: timedelta) -> None:
+    """End this server process when the main process says so, and when it is gone: its requests first, for which it has
+    ``patience``.
+
+    Ctrl-C in a terminal reaches all of them at once, and granian's handlers of SIGINT and of the SIGTERM that follows
+    stop each other for ever; so SIGINT is for the main process alone.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         threading.Thread(target=_leave, args=(parent.sentinel, patience), name="afterdose-parent", daemon=True).start()
 
 
