@@ -91,19 +91,22 @@ def is_nasal_esketamine(dose: Dose) -> bool:
 
 
 def _base(doses: Sequence[Dose], evidence: tuple[Reason, ...], rules: Rules, codes: Codes) -> Assessment:
+    """Steps P and D. Without its dose a record passes only by routes for which the protocol has a range."""
     if all(is_nasal_esketamine(dose) for dose in doses):
         return Assessment(Eligibility.ELIGIBLE, (Reason.NASAL_ESKETAMINE, *evidence))
-    dose = judge_dose(doses, rules)
+    judged = judge_dose(doses, rules)
     if evidence:
-        missing = dose in (Reason.DOSE_MISSING, Reason.DOSE_IMPLAUSIBLE) and not rules.dose_needed
-        good = dose is Reason.DOSE_WITHIN_ENVELOPE or missing
-        return Assessment(Eligibility.ELIGIBLE if good else Eligibility.REVIEW, (*evidence, dose))
+        waived = not rules.dose_needed and all(dose.route in rules.envelopes for dose in doses)
+        good = judged is Reason.DOSE_WITHIN_ENVELOPE or (
+            waived and judged in (Reason.DOSE_MISSING, Reason.DOSE_IMPLAUSIBLE)
+        )
+        return Assessment(Eligibility.ELIGIBLE if good else Eligibility.REVIEW, (*evidence, judged))
     where = setting(doses, codes)
     if where is Setting.EMERGENCY:
         return Assessment(Eligibility.NOT_ELIGIBLE, (Reason.EMERGENCY, Reason.NO_PSYCHIATRIC_EVIDENCE))
     if where is Setting.INPATIENT:
         return Assessment(Eligibility.NOT_ELIGIBLE, (Reason.NO_PSYCHIATRIC_EVIDENCE,))
-    return Assessment(Eligibility.REVIEW, (Reason.NO_PSYCHIATRIC_EVIDENCE, dose))
+    return Assessment(Eligibility.REVIEW, (Reason.NO_PSYCHIATRIC_EVIDENCE, judged))
 
 
 def _evidence(doses: Sequence[Dose], codes: Codes, clinic: Clinic) -> tuple[Reason, ...]:

@@ -120,7 +120,7 @@ class Rules:
     """At least this many dose sessions in the trailing time keep a course active."""
     envelopes: Mapping[Route, DoseEnvelope]
     dose_needed: bool
-    """Whether a missing, implausible or out-of-envelope dose sends the administration to review."""
+    """Whether a missing or implausible dose goes to review; by a route without an envelope every dose does."""
     exclusions: Exclusions
     plausible: Plausible
     adult_from_years: int
