@@ -1,13 +1,14 @@
 """Every dose of a patient on one line, given and to come; it cuts windows and tells dosing days."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from afterdose.core.care import SessionClass, Snapshot, local_day
 from afterdose.core.cases import Case, rules_at
 from afterdose.core.clinic import Clinic
-from afterdose.core.dose import Dose, Family, PlannedDose, PlannedKind
+from afterdose.core.dose import Dose, DoseKey, Family, PlannedDose, PlannedKind
 from afterdose.core.protocol import Rules
 from afterdose.core.session import begins
 from afterdose.core.slots import Occasion, propose
@@ -54,11 +55,15 @@ class Timeline:
 
 
 def timeline(cases: Iterable[Case], snapshot: Snapshot) -> Timeline:
-    """The line of a patient. An announced dose that was given is one dose; one charted as not done is dropped."""
+    """The line of a patient. An announced dose that was given is one dose; one charted as not done is dropped.
+
+    So is one that was given earlier than its order had said, once the order is over.
+    """
     given = [case for case in cases if case.session.given and case.session.start is not None]
     not_done = [dose for dose in snapshot.doses if dose.status == "not-done" and not dose.removed]
     doses = [NextDose(case.session.start, PlannedKind.GIVEN) for case in given if case.session.start is not None]
     dropped = []
+    spent = _spent(given, snapshot)
     for planned in snapshot.planned:
         if any(_fulfils(case, planned) for case in given):
             continue
@@ -67,6 +72,8 @@ def timeline(cases: Iterable[Case], snapshot: Snapshot) -> Timeline:
             dropped.append(Dropped(at=planned.at, heard_at=min(refused)))
         elif planned.dropped_at is not None:
             dropped.append(Dropped(at=planned.at, heard_at=planned.dropped_at))
+        elif planned.order in spent:
+            dropped.append(Dropped(at=planned.at, heard_at=spent[planned.order]))
         else:
             doses.append(NextDose(planned.at, PlannedKind.PLANNED))
     return Timeline(
@@ -74,6 +81,20 @@ def timeline(cases: Iterable[Case], snapshot: Snapshot) -> Timeline:
         days=frozenset(local_day(one.at, snapshot.clinic) for one in doses),
         dropped=tuple(sorted(dropped, key=lambda one: (one.at, one.heard_at))),
     )
+
+
+def _spent(given: Iterable[Case], snapshot: Snapshot) -> Mapping[DoseKey | None, datetime]:
+    """The orders that are over and of which as many dose sessions were given as they announce, with when we heard so.
+
+    One that still stands may have more to come: some EHRs keep a standing order and move its time on.
+    """
+    named = Counter(key for case in given for key in {(one.key.source, one.request) for one in case.session.members})
+    announced = Counter(one.order for one in snapshot.planned)
+    return {
+        order.key: order.ended_at
+        for order in snapshot.orders
+        if order.ended_at is not None and named[order.key.source, order.key.id] >= announced[order.key]
+    }
 
 
 def _fulfils(case: Case, planned: PlannedDose) -> bool:
