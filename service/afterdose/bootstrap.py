@@ -48,7 +48,7 @@ def wsgi() -> Flask:
             affinity.keep_to_one_cpu(settings.data_dir / "cpus")
         follow_parent(settings.web.stop_timeout)
         app = web_app(settings, open_store(settings.database, clock=utc_now))
-    except AfterdoseError as error:
+    except (AfterdoseError, OSError) as error:
         logs.get_logger().error("a server process cannot start", reason=str(error))
         sys.exit(1)
     memory.settle()

@@ -201,6 +201,16 @@ client_id = "me"
 """
 
 
+def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path, settings: Settings) -> None:
+    folder = settings.data_dir / "keys"
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_text("no folder")
+
+    said = CliRunner().invoke(main, ["keys", "generate", "--config", str(tmp_path / "afterdose.toml")])
+
+    assert (said.exit_code, said.output) == (1, f"Error: {folder}: File exists\n")
+
+
 def test_a_start_with_a_readable_key_is_refused_and_one_without_keys_too(tmp_path: Path) -> None:
     config = tmp_path / "afterdose.toml"
     config.write_text(f'data_dir = "{tmp_path}"\n' + SMART.format(name="north", more=""))

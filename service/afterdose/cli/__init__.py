@@ -35,7 +35,7 @@ _COMMANDS = {
 
 
 class _Commands(click.Group):
-    """Finds commands by name without importing the others; says our own errors in one line."""
+    """Finds commands by name without importing the others; an error of ours, or a file in the way, is one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return sorted(_COMMANDS)
@@ -52,6 +52,10 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except AfterdoseError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from error
 
 
 @click.group(cls=_Commands)

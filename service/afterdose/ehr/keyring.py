@@ -10,9 +10,10 @@ that the state at any moment is read off the file (SMART App Launch 2.2, client-
 """
 
 import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -57,14 +58,21 @@ class Keyring:
 
     def generate(self, now: datetime) -> Sequence[Entry]:
         """Make the first keys, one for each algorithm; they sign at once."""
-        if self.exists():
-            raise BadSettings(f"{self._folder} holds keys already; `afterdose keys rotate` replaces them")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_private(self._folder, key=_KEY)
-        return self._write([self._make(algorithm, now, now) for algorithm in ALGORITHMS])
+        with self._alone():
+            if self.exists():
+                raise BadSettings(f"{self._folder} holds keys already; `afterdose keys rotate` replaces them")
+            return self._write([self._make(algorithm, now, now) for algorithm in ALGORITHMS])
 
     def rotate(self, now: datetime) -> Sequence[Entry]:
         """Publish a successor for every key, and throw away what has left. One rotation at a time."""
+        if not self.exists():
+            raise self._none()
+        with self._alone():
+            return self._rotate(now)
+
+    def _rotate(self, now: datetime) -> Sequence[Entry]:
         entries = self.entries()
         under_way = max(entry.signs_from for entry in entries)
         if under_way > now:
@@ -98,7 +106,7 @@ class Keyring:
     def entries(self) -> list[Entry]:
         """Every key of the folder."""
         if not self.exists():
-            raise BadSettings(f"{self._folder} holds no keys; `afterdose keys generate` makes them")
+            raise self._none()
         check_private(self._folder, key=_KEY)
         try:
             listed = json.loads((self._folder / STATES).read_text(encoding="utf-8"))["keys"]
@@ -108,6 +116,19 @@ class Keyring:
         if not entries:
             raise BadSettings(f"{self._folder / STATES}: lists no keys")
         return entries
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else makes keys here during the block: what either says that it made, is there."""
+        lock = os.open(self._folder / f"{STATES}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def _none(self) -> BadSettings:
+        return BadSettings(f"{self._folder} holds no keys; `afterdose keys generate` makes them")
 
     def _make(self, algorithm: str, published_at: datetime, signs_from: datetime) -> Entry:
         made = new_key(algorithm)

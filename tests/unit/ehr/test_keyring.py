@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from afterdose.core.errors import BadSettings
 from afterdose.ehr.keyring import PUBLISHED_FOR, Keyring
+from afterdose.ehr.keys import ALGORITHMS
 
 NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
 SOON = timedelta(minutes=1)
@@ -93,6 +95,20 @@ def test_keys_are_not_made_twice(ring: Keyring) -> None:
     with pytest.raises(BadSettings, match="afterdose keys rotate"):
         ring.generate(NOW)
     assert kids(ring, NOW) == before
+
+
+def test_of_several_who_make_keys_at_once_one_does(tmp_path: Path) -> None:
+    def make(_: int) -> int:
+        try:
+            return len(Keyring(tmp_path / "keys").generate(NOW))
+        except BadSettings:
+            return 0
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(make, range(4)))
+
+    assert sorted(made) == [0, 0, 0, len(ALGORITHMS)]
+    assert len(list((tmp_path / "keys").glob("*.jwk"))) == len(ALGORITHMS)
 
 
 def test_without_keys_nothing_is_published_and_nothing_signs(tmp_path: Path) -> None:
