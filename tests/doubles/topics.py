@@ -18,13 +18,17 @@ FHIR_JSON = "application/fhir+json"
 
 
 class TopicEhr(Double):
-    """A server on a real socket. ``offers``: the operations that it knows; ``first_kept``: events before are purged."""
+    """A server on a real socket. ``offers``: the operations that it knows; ``first_kept``: events before are purged.
+
+    ``activates``: False for one that keeps the status as it was written, as Medplum does (seen with 5.1.6).
+    """
 
     def __init__(self) -> None:
         self.subscriptions: dict[str, Resource] = {}
         self.events: dict[str, list[str]] = {}
         self.offers = {"$status", "$events"}
         self.first_kept = 1
+        self.activates = True
         self.asked: list[str] = []
         super().__init__(self._app(), SandboxEHR())
 
@@ -37,6 +41,9 @@ class TopicEhr(Double):
     def says(self, type_: str, subscription: str = "s1") -> Resource:
         """A handshake or a heartbeat."""
         return self._bundle(subscription, type_, [])
+
+    def _kept(self, given: Resource) -> Resource:
+        return {**given, "status": "active"} if self.activates else given
 
     def _bundle(self, subscription: str, type_: str, numbers: list[int], *, named: bool = True) -> Resource:
         events = self.events.get(subscription, [])
@@ -83,7 +90,7 @@ class TopicEhr(Double):
         @app.post("/fhir/Subscription")
         def create() -> tuple[Response, int]:
             id_ = f"s{len(self.subscriptions) + 1}"
-            self.subscriptions[id_] = {**request.get_json(force=True), "id": id_, "status": "active"}
+            self.subscriptions[id_] = {**self._kept(request.get_json(force=True)), "id": id_}
             return _json(self.subscriptions[id_]), 201
 
         @app.route("/fhir/Subscription/<id_>", methods=["GET", "PUT", "DELETE"])
@@ -94,7 +101,7 @@ class TopicEhr(Double):
                 del self.subscriptions[id_]
                 return Response(status=204), 204
             if request.method == "PUT":
-                self.subscriptions[id_] = {**request.get_json(force=True), "status": "active"}
+                self.subscriptions[id_] = self._kept(request.get_json(force=True))
             return _json(self.subscriptions[id_])
 
         @app.route("/fhir/<path:rest>", methods=["GET", "POST", "PUT", "DELETE"])

@@ -290,6 +290,21 @@ def test_it_is_activated_again_some_times_and_then_left_to_people(ward: Ward, eh
     assert ward.said.count(("warning", "off")) == 1
 
 
+def test_where_the_server_activates_none_ours_is_written_as_active(tmp_path: Path, ehr: TopicEhr) -> None:
+    ehr.activates = False
+    ward = Ward(tmp_path, ehr, product='ehr = "medplum"')
+    ward.subscribe()
+    assert ehr.subscriptions["s1"]["status"] == "active"
+    ehr.subscriptions["s1"]["status"] = "requested"
+    assert [planned.step for planned in ward.subscriber().plan()] == ["update", "keep"]
+    ward.later(minutes=5)
+    ward.later(minutes=5)
+
+    assert ("error", "requested") in ward.said
+    assert ehr.subscriptions["s1"]["status"] == "active"
+    ward.close()
+
+
 def test_one_that_ended_is_asked_for_without_an_end(ward: Ward, ehr: TopicEhr) -> None:
     ehr.subscriptions["s1"]["end"] = (ward.now + timedelta(minutes=1)).isoformat()
     ward.later(minutes=5)

@@ -71,6 +71,7 @@ class _SubscriptionsSchema(Strict):
     offered = Flag(load_default=True)
     form = fields.String(load_default=None, validate=validate.OneOf(FORMS, error=f"expected one of {', '.join(FORMS)}"))
     numbers = Flag(load_default=True)
+    activates = Flag(load_default=True)
     additions = fields.List(fields.Nested(_AdditionSchema), load_default=list)
 
 
@@ -90,6 +91,10 @@ class _EhrSchema(Strict):
         load_default=dict,
     )
 
+    reads = fields.List(
+        fields.String(validate=validate.OneOf(sorted(R4_TYPES), error="expected a resource type of FHIR R4")),
+        load_default=list,
+    )
     subscriptions = fields.Nested(_SubscriptionsSchema, load_default=lambda: _SubscriptionsSchema().load({}))
 
     @validates_schema(skip_on_field_errors=True)
@@ -116,6 +121,7 @@ def read_ehr(name_or_path: str, overlay: Path | None = None) -> EhrFacts:
         rungs={Artifact(artifact): rung for artifact, rung in data["rungs"].items()},
         types={type_: _facts(table) for type_, table in data["types"].items()},
         subscriptions=_subscriptions(data["subscriptions"]),
+        reads=frozenset(data["reads"]),
     )
 
 

@@ -45,7 +45,7 @@ def only_reads(needs: Needs = ALL_WE_CALL) -> Needs:
 
 
 def of_ladders(ladders: Collection[Ladder], needs: Needs = ALL_WE_CALL) -> Needs:
-    """What is left of ``needs`` where artifacts are written as these ladders say."""
+    """What is left of ``needs`` where artifacts are written as these ladders say; and what the EHR reads for that."""
     written = {one.type for ladder in ladders for one in ladder.decisions.values() if one.type is not None}
     updated = {type_ for type_ in written if any(ladder.can_update(type_) for ladder in ladders)}
     ended = {type_ for type_ in written if any(ladder.end_of(type_) is not None for ladder in ladders)}
@@ -57,6 +57,8 @@ def of_ladders(ladders: Collection[Ladder], needs: Needs = ALL_WE_CALL) -> Needs
         wanted = needs[type_] - left_over if type_ in written else needs[type_] & ASKED_OF_CARE.get(type_, frozenset())
         if wanted:
             found[type_] = wanted
+    for type_ in sorted({type_ for ladder in ladders if written for type_ in ladder.facts.reads}):
+        found[type_] = found.get(type_, frozenset()) | _READS
     return found
 
 

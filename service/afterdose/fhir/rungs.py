@@ -123,7 +123,7 @@ class EhrFacts:
 
     ``subscriptions``: how it takes the Subscriptions by which it notifies us.
     ``last_updated``: whether a search by ``_lastUpdated`` alone finds what changed; ``cohorts``: where it can tell us
-    of a cohort.
+    of a cohort. ``reads``: types that it reads with our rights, and not its own, while it takes what we write.
     """
 
     name: str
@@ -133,6 +133,7 @@ class EhrFacts:
     cohorts: frozenset[CohortKind] = frozenset(CohortKind)
     rungs: Mapping[Artifact, str] = field(default_factory=dict)
     types: Mapping[str, TypeFacts] = field(default_factory=dict)
+    reads: frozenset[str] = frozenset()
 
     def of(self, type_: str) -> TypeFacts:
         """The facts about one resource type."""

@@ -51,18 +51,25 @@ class Addition:
 class SubscriptionFacts:
     """How a product takes Subscriptions. ``form`` None: as its version of FHIR says. ``offered``: whether it does.
 
-    ``numbers``: whether the events of one are numbered as they should be.
+    ``numbers``: whether the events of one are numbered as they should be. ``activates``: whether it activates one
+    that is ``requested``, as FHIR has it; where it does not, ours are written as active.
     """
 
     offered: bool = True
     form: Form | None = None
     numbers: bool = True
+    activates: bool = True
     additions: Sequence[Addition] = field(default_factory=tuple)
 
     @property
     def variants(self) -> tuple[str | None, ...]:
         """Which Subscriptions there are of each type."""
         return (None, *sorted({one.variant for one in self.additions if one.variant is not None}))
+
+    @property
+    def good(self) -> tuple[str, ...]:
+        """The statuses of one that is active or will be; the first is the one that ours are written with."""
+        return ("requested", "active") if self.activates else ("active",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +95,14 @@ def mark_of(endpoint: str, source: str, type_: str, variant: str | None) -> UUID
     return uuid5(_MARKS, "\n".join((endpoint, source, type_, variant or "")))
 
 
-def written(wanted: Wanted, additions: Sequence[Addition], mark_system: str) -> dict[str, Any]:
-    """The resource, with the status ``requested``: the EHR activates it."""
-    chosen = [one for one in additions if one.variant in (None, wanted.variant)]
+def written(wanted: Wanted, facts: SubscriptionFacts, mark_system: str) -> dict[str, Any]:
+    """The resource, with the status ``requested`` where the EHR activates it, otherwise ``active``."""
+    chosen = [one for one in facts.additions if one.variant in (None, wanted.variant)]
     made: dict[str, Any] = {
         "resourceType": TYPE,
         "meta": {"tag": [{"system": mark_system, "code": str(wanted.mark)}]},
         "extension": list(_extensions([one for one in chosen if not one.on_channel], wanted.secret)),
-        "status": "requested",
+        "status": facts.good[0],
         "reason": f"afterdose: {wanted.resource_type}{', deletions' if wanted.variant == DELETIONS else ''}",
     }
     if wanted.form == "topic-r4":

@@ -158,7 +158,9 @@ class Follower:
     def _activate(self, row: SubscriptionRow, trouble: str) -> None:
         """Ask the EHR to activate one of ours again, if it was not asked too often, and poll what was lost."""
         subscriber, now = self._followed.subscriber, self._clock()
-        if subscriber is None or trouble == NOT_ACTIVATED or row.activations >= len(ACTIVATIONS):
+        if subscriber is None or row.activations >= len(ACTIVATIONS):
+            return
+        if trouble == NOT_ACTIVATED and subscriber.facts.activates:
             return
         if row.activated_at is not None and now - row.activated_at < ACTIVATIONS[row.activations]:
             return
@@ -167,7 +169,7 @@ class Follower:
         told = {"source": row.source, "resource_type": row.resource_type, "attempts": tries, "code": trouble}
         try:
             wanted = next(one for one in subscriber.wanted() if str(one.mark) == row.mark)
-            subscriber.activate(row.id, written(wanted, subscriber.facts.additions, subscriber.mark_system))
+            subscriber.activate(row.id, written(wanted, subscriber.facts, subscriber.mark_system))
         except AfterdoseError as error:
             _log.warning("a Subscription could not be activated again", error=type(error).__name__, **told)
         else:

@@ -65,7 +65,7 @@ class Subscriber(Wish):
         steps: list[Planned] = []
         for one in wanted:
             there = sorted((id_ for id_, resource in found.items() if str(one.mark) in self.marks_of(resource)))
-            made = written(one, self.facts.additions, self.mark_system)
+            made = written(one, self.facts, self.mark_system)
             known = Planned(step="create", resource_type=one.resource_type, variant=one.variant, mark=one.mark)
             steps.append(self._step(known, made, found[there[0]] if there else None, anew=anew))
             for id_ in there[:1]:
@@ -143,7 +143,7 @@ class Subscriber(Wish):
         if there is None:
             return replace(planned, resource=made)
         status = standing(there).status
-        stale = anew or status not in ("active", "requested") or differs(there, made)
+        stale = anew or status not in self.facts.good or differs(there, made)
         step: Step = "update" if stale else "keep"
         return replace(planned, step=step, id=str(there["id"]), status=status, resource=made)
 

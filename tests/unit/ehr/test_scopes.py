@@ -180,3 +180,19 @@ def test_of_several_ladders_everything_that_any_needs_is_asked_for() -> None:
 
     assert "system/Appointment.crus" in ask(needs=of_ladders(ladders))
     assert "system/Appointment.rs" in ask(needs=of_ladders(ladders[1:]))
+
+
+@pytest.mark.parametrize("product", ["generic", "medplum"])
+def test_what_the_server_reads_with_our_rights_to_take_a_resource_is_asked_for(product: str) -> None:
+    declared = Capabilities(
+        fhir_version="4.0.1",
+        transaction=False,
+        interactions=DECLARED["generic"],
+        conditional_create={},
+        update_create={},
+        versioning={},
+    )
+    needs = of_ladders([decide(declared, load_content().ehr(product), {}, SITE)])
+
+    assert ("system/StructureDefinition.rs" in ask(needs=needs)) == (product == "medplum")
+    assert "system/StructureDefinition.rs" not in ask(needs=only_reads())

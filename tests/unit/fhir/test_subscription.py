@@ -46,7 +46,7 @@ def wanted(form: Form = "criteria", variant: str | None = None, **changed: Any) 
 
 
 def made(product: str, form: Form = "criteria", variant: str | None = None, **changed: Any) -> dict[str, Any]:
-    return written(wanted(form, variant, **changed), facts(product).additions, SYSTEM)
+    return written(wanted(form, variant, **changed), facts(product), SYSTEM)
 
 
 def test_criteria_name_no_status_because_corrections_have_to_come_too() -> None:
@@ -81,6 +81,11 @@ def test_medplum_signs_tries_long_and_tells_of_deletions_by_a_subscription_of_th
     assert {one.get("valueCode") for one in deletions["extension"]} == {None, "delete"}
     assert tags(plain, SYSTEM) != tags(deletions, SYSTEM)
     assert "k3y" not in str(made("medplum", secret=None))
+
+
+def test_medplum_activates_none_so_ours_are_active_from_the_start() -> None:
+    assert made("medplum")["status"] == "active"
+    assert "requested" not in facts("medplum").good
 
 
 def test_a_topic_of_the_back_port_is_the_criteria() -> None:
