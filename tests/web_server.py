@@ -115,7 +115,7 @@ def open_web(
         sender_keys=sender_keys(settings),
         clock=clock,
         messages=message_desk(settings, store, clock=clock),
-        checks={"database": store.check_schema},
+        checks={"database": store.check_ready},
         published_keys=lambda: published_keys(settings, clock()),
         subscriptions=store.subscriptions.all,
         metrics=WebMetrics(

@@ -75,7 +75,7 @@ def web_app(settings: Settings, store: Store, *, clock: Clock = utc_now) -> Flas
             sender_keys=sender_keys(settings),
             messages=message_desk(settings, store, clock=clock),
             clock=clock,
-            checks={"database": _checked(store.check_schema), "keys": _checked(keys)},
+            checks={"database": _checked(store.check_ready), "keys": _checked(keys)},
             published_keys=keys,
             paused=lambda: list(store.pauses.all()),
             polled=lambda: _polled(settings, store),

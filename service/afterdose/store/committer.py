@@ -19,6 +19,7 @@ from afterdose.store.append import append_postgres, append_sqlite, lock_postgres
 from afterdose.store.engine import Database
 from afterdose.store.errors import PATIENCE, translated
 from afterdose.store.rows import Arrival, Receipt
+from afterdose.store.sqlite import Place
 from afterdose.store.wake import Wake
 
 GROUP = 256
@@ -42,7 +43,8 @@ class Committer:
 
     def __init__(self, database: Database, wake: Wake, clock: Callable[[], datetime]) -> None:
         self._database = database
-        self._group: _Group = _SqliteGroup(database) if database.path is not None else _PostgresGroup(database)
+        place = database.place
+        self._group: _Group = _PostgresGroup(database) if place is None else _SqliteGroup(database, place)
         self._wake = wake
         self._clock = clock
         self._waiting: queue.SimpleQueue[_Submission | None] = queue.SimpleQueue()
@@ -151,17 +153,21 @@ class _Group(Protocol):
 
 
 class _SqliteGroup:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, place: Place) -> None:
         self._database = database
+        self._place = place
         self._connection: sqlite3.Connection | None = None
 
     def write(self, arrivals: Sequence[Arrival], now: datetime) -> list[Receipt]:
+        self._place.check()
         if self._connection is None:
             self._connection = self._database.connect_sqlite()
+            self._log = self._place.log()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             receipts = append_sqlite(self._connection, arrivals, now)
             self._connection.execute("COMMIT")
+            self._place.check(self._log)
         except BaseException:
             self.close()
             raise

@@ -34,8 +34,9 @@ class Database:
             self._lock: sqlite.WriterLock | None = sqlite.WriterLock(sqlite.beside(self.path, "writer-lock"))
             self.engine = sqlite.engine(parsed)
             self._checkpoints: Checkpoints | None = Checkpoints(self.connect_sqlite, self.writer_lock)
+            self.place: sqlite.Place | None = sqlite.Place(self.path)
         else:
-            self._lock = self._in_use = self._checkpoints = None
+            self._lock = self._in_use = self._checkpoints = self.place = None
             self.engine = postgres.engine(parsed)
         self._writing = self.engine.execution_options(**{sqlite.WRITES: True})
         self._idle: list[sqlite3.Connection] = []
@@ -136,10 +137,21 @@ class Database:
     def check_schema(self) -> None:
         """Raise StoreUnusable where the schema is not the one that this program knows."""
         found = self.revision()
+        if found is not None and found > schema.REVISION:
+            raise StoreUnusable(
+                f"the database has schema {found} of a newer program, this one knows {schema.REVISION}: use that one"
+            )
         if found != schema.REVISION:
             raise StoreUnusable(
                 f"the database has schema {found or 'none'}, this program needs {schema.REVISION}: {MIGRATE}"
             )
+
+    def check_writable(self) -> None:
+        """Raise StoreBusy or StoreUnusable where nothing can be stored now: locked, full, read-only, replaced."""
+        if self.place is not None:
+            self.place.check()
+        with self.telling() as driver:
+            driver.execute("DELETE FROM agenda WHERE 1 = 0" if self.path is None else "PRAGMA user_version = 0")
 
     def close(self) -> None:
         """Close every connection."""

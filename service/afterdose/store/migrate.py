@@ -19,7 +19,9 @@ def migrate(url: str) -> None:
     """
     database = Database(url)
     try:
-        if database.revision() == schema.REVISION:
+        found = database.revision()
+        if found is not None and found >= schema.REVISION:
+            database.check_schema()
             return
         with database.writing() as connection:
             if database.path is None:

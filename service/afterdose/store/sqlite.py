@@ -74,9 +74,43 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}.{suffix}")
 
 
+class Place:
+    """Where the files of a database stood when this process opened it.
+
+    Whoever deletes or replaces them under it leaves it with files that nobody finds again: it would go on, and what it
+    commits would be lost with its last connection.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = _identity(path)
+        self._is_lost = False
+
+    def log(self) -> tuple[int, int] | None:
+        """Which write-ahead log is there now, for a connection that was just made."""
+        return _identity(self._path.with_name(f"{self._path.name}-wal"))
+
+    def check(self, log: tuple[int, int] | None = None) -> None:
+        """Raise StoreUnusable where the file is another one now, or the log another one than ``log``; from then on
+        always, because connections to the old files and to new ones would spoil either."""
+        self._is_lost = self._is_lost or _identity(self._path) != self._file or log not in (None, self.log())
+        if self._is_lost:
+            raise StoreUnusable("the database's files were replaced or deleted: stop every process, then start again")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection of the driver itself; it begins no transaction that was not asked for."""
-    connection = sqlite3.connect(str(path), isolation_level=None, check_same_thread=False)
+    """A connection of the driver itself; it begins no transaction that was not asked for, and makes no file."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+    )
     for pragma in _PRAGMAS:
         connection.execute(pragma)
     return connection
@@ -86,16 +120,11 @@ def engine(url: URL) -> Engine:
     """A pool of such connections; what has the option ``WRITES`` says so when it begins."""
     made = sa.create_engine(
         url,
-        connect_args={"isolation_level": None, "check_same_thread": False},
+        creator=lambda: connect(path_of(url)),
         pool_size=16,
         max_overflow=-1,
         hide_parameters=True,
     )
-
-    @sa.event.listens_for(made, "connect")
-    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-        for pragma in _PRAGMAS:
-            connection.execute(pragma)
 
     @sa.event.listens_for(made, "begin")
     def _begin(connection: Connection) -> None:

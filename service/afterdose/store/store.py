@@ -63,6 +63,11 @@ class Store:
         """Raise StoreUnusable, naming `afterdose migrate`, where the schema is not the one this program knows."""
         self._database.check_schema()
 
+    def check_ready(self) -> None:
+        """Raise StoreBusy or StoreUnusable where nothing can be stored now, whatever the reason."""
+        self._database.check_writable()
+        self._database.check_schema()
+
     def close(self) -> None:
         """Write what senders wait for, then close every connection."""
         self.committer.close()

@@ -100,7 +100,7 @@ def _too_many(error: TooMany) -> Response:
 
 def _store_error(error: StoreError) -> Response:
     """Nothing was accepted; the sender is told to come again, whoever has to act in between."""
-    _log.error("the store refused", exc_info=error, correlation_id=correlation_id())
+    _log.error("the store refused", exc_info=error, reason=str(error), correlation_id=correlation_id())
     if isinstance(error, StoreUnusable):
         problem = Problem("exception", "", f"nothing can be stored at present (correlation id {correlation_id()})")
     else:

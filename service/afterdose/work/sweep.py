@@ -27,7 +27,7 @@ def keep_sweeping(sweep: Callable[[], None], stop: threading.Event) -> None:
         try:
             sweep()
         except StoreError as error:
-            _log.warning("the database was not there", error=type(error).__name__)
+            _log.warning("the database was not there", error=type(error).__name__, reason=str(error))
         stop.wait(EVERY)
 
 

@@ -40,7 +40,7 @@ class Watch:
             try:
                 self.look()
             except StoreError as error:
-                _log.warning("the database was not there", error=type(error).__name__)
+                _log.warning("the database was not there", error=type(error).__name__, reason=str(error))
             self._stop.wait(_EVERY)
 
     def look(self) -> None:

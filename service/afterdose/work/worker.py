@@ -82,7 +82,7 @@ class Worker:
             try:
                 worked = self.work_once()
             except StoreError as error:
-                log.warning("the database was not there", error=type(error).__name__)
+                log.warning("the database was not there", error=type(error).__name__, reason=str(error))
                 self._stop.wait(self._poll)
                 continue
             if not worked:

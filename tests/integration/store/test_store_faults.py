@@ -16,6 +16,7 @@ from store_examples import LEASE, arrival
 
 from afterdose.core.errors import StoreBusy, StoreError, StoreUnusable
 from afterdose.store import engine, sqlite
+from afterdose.store.engine import Database
 from afterdose.store.migrate import migrate
 from afterdose.store.store import Store, open_store
 
@@ -99,6 +100,66 @@ def test_a_locked_database_is_busy_and_then_goes_on(sqlite_url: str, clock, monk
     store.committer.submit([arrival()])
     assert store.facts.count() == 1
     stranger.close()
+    store.close()
+
+
+@pytest.mark.parametrize("what", ["", "-wal"])
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_what_is_committed_into_files_that_nobody_finds_again_is_not_acknowledged(
+    sqlite_url: str, clock, what: str, how: str
+) -> None:
+    migrate(sqlite_url)
+    store = open_store(sqlite_url, clock=clock)
+    store.committer.submit([arrival("before")])
+    file = file_of(f"{sqlite_url}{what}")
+    copy = file.with_name("copy")
+    copy.write_bytes(file.read_bytes())
+    copy.chmod(0o600)
+    file.unlink()
+    if how == "replaced":
+        copy.rename(file)
+
+    with pytest.raises(StoreUnusable, match="replaced or deleted"):
+        store.committer.submit([arrival("after")])
+    with pytest.raises(StoreUnusable, match="replaced or deleted"):
+        store.check_ready()
+    if not what:
+        assert file.exists() == (how == "replaced"), "no other file is made in its place"
+    store.close()
+
+
+def test_a_store_in_which_nothing_can_be_stored_is_not_ready(
+    sqlite_url: str, clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(sqlite_url)
+    pragmas = tuple(p if "busy_timeout" not in p else "PRAGMA busy_timeout=100" for p in sqlite._PRAGMAS)
+    monkeypatch.setattr(sqlite, "_PRAGMAS", pragmas)
+    store = open_store(sqlite_url, clock=clock)
+    store.check_ready()
+    stranger = sqlite3.connect(file_of(sqlite_url), isolation_level=None)
+    stranger.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreBusy, match="locked"):
+        store.check_ready()
+    stranger.close()
+    store.check_ready()
+    store.close()
+
+
+@pytest.mark.postgres
+def test_a_replica_that_only_reads_is_not_ready(postgres, clock) -> None:
+    url = postgres.fresh_database()
+    migrate(url)
+    store = open_store(url, clock=clock)
+    store.check_ready()
+    database = Database(url)
+    with database.writing() as connection:
+        name = connection.exec_driver_sql("SELECT current_database()").scalar()
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    database.close()
+    store.close()
+    store = open_store(url, clock=clock)
+    with pytest.raises(StoreUnusable, match="read-only"):
+        store.check_ready()
     store.close()
 
 

@@ -51,14 +51,21 @@ def test_a_database_without_a_schema_is_refused_with_the_command_to_run(empty_ur
         open_store(empty_url, clock=clock)
 
 
-@pytest.mark.parametrize("revision", ["0000", "9999"])
-def test_an_older_or_newer_schema_is_refused_with_the_command_to_run(url: str, clock, revision: str) -> None:
+@pytest.mark.parametrize(
+    ("revision", "said"), [("0000", "schema 0000, .*run `afterdose migrate`"), ("9999", "9999 of a newer program")]
+)
+def test_an_older_schema_is_refused_with_the_command_to_run_and_a_newer_one_by_every_command(
+    url: str, clock, revision: str, said: str
+) -> None:
     database = Database(url)
     with database.writing() as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
     database.close()
-    with pytest.raises(StoreUnusable, match=f"schema {revision}.*run `afterdose migrate`"):
+    with pytest.raises(StoreUnusable, match=said):
         open_store(url, clock=clock)
+    if revision == "9999":
+        with pytest.raises(StoreUnusable, match=said):
+            migrate(url)
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://localhost/x"])
