@@ -1,8 +1,9 @@
 """Reads the body of a request within a limit of size and of time."""
 
 import threading
+import time
 from datetime import timedelta
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Protocol
 
 from werkzeug.wrappers import Request
@@ -71,32 +72,41 @@ class BodyReader:
         return body
 
     def _within_time(self, stream: _Stream, size: int, *, discard: bool = False) -> bytes:
-        if self._to_start and not self._idle.acquire(blocking=False):
-            self._start()
-        reading = _Reading(stream, size, discard=discard)
-        self._asked.put(reading)
-        if not reading.done.acquire(timeout=self._seconds):
+        reading, end = _Reading(stream, size, discard=discard), time.monotonic() + self._seconds
+        if not self._handed_over(reading) or not reading.done.acquire(timeout=max(0.0, end - time.monotonic())):
             reading.given_up = True
             raise BadInput(Problem("timeout", "", "the body did not arrive in time"), status=408)
         if isinstance(reading.answer, Exception):
             raise reading.answer
         return reading.answer
 
-    def _start(self) -> None:
-        with self._starting:
-            if self._to_start:
-                self._to_start -= 1
-                threading.Thread(target=self._run, name="afterdose-body", daemon=True).start()
+    def _handed_over(self, reading: "_Reading") -> bool:
+        """Give it to a thread that waits for one, or to a new one; where there may be no more, to the next that does.
 
-    def _run(self) -> None:
+        Whoever puts something into the queue has taken one of ``_idle`` for it, so nothing there is without its thread.
+        """
+        if not self._idle.acquire(blocking=False):
+            if self._start(reading):
+                return True
+            if not self._idle.acquire(timeout=self._seconds):
+                return False
+        self._asked.put(reading)
+        return True
+
+    def _start(self, first: "_Reading") -> bool:
+        with self._starting:
+            if not self._to_start:
+                return False
+            self._to_start -= 1
+        threading.Thread(target=self._run, args=(first,), name="afterdose-body", daemon=True).start()
+        return True
+
+    def _run(self, reading: "_Reading") -> None:
         while True:
-            try:
-                reading = self._asked.get_nowait()
-            except Empty:
-                self._idle.release()
-                reading = self._asked.get()
             if not reading.given_up:
                 reading.run()
+            self._idle.release()
+            reading = self._asked.get()
 
 
 def _too_large(most: int) -> BadInput:
