@@ -73,6 +73,16 @@ def test_an_order_without_a_dose_gives_a_plan_and_a_preparation_visit(tmp_path: 
     assert "ketamine" not in json.dumps(visit)
 
 
+def test_an_order_that_does_not_say_when_it_was_made_gives_the_same_plan_on_every_day(tmp_path: Path) -> None:
+    order = an_order("2026-01-07 10:00")
+    del order["authoredOn"]
+    dose = spray("1", "2026-01-05 10:00")
+    document = planned("--as-of-dose", a_file(tmp_path, order, dose))
+
+    assert document == planned("--as-of-dose", a_file(tmp_path, order, dose))
+    assert max(one["period"]["start"] for one in of_type(document, "CarePlan")) == "2026-01-05T15:10:00Z"
+
+
 def test_a_planned_dose_without_a_window_gives_a_task_before_its_day(tmp_path: Path) -> None:
     file = a_file(tmp_path, an_order("2026-01-16 10:00", "2026-01-19 10:00"))
     document = planned("--as-of-dose", file)

@@ -87,8 +87,13 @@ def heard_now(pool: Pool, site: Site, now: datetime) -> tuple[Preview, ...]:
 
 
 def heard_as_given(pool: Pool, site: Site, now: datetime) -> tuple[Preview, ...]:
-    """Each dose session is judged at its own end. ``now`` counts for a patient of whom no dose has any time."""
-    heard = _patients(pool, site, now, lambda resource: authored_at(resource, site.zone) or now)
+    """Each dose session is judged at its own end. ``now`` counts where no dose has any time.
+
+    An order that does not say when it was made counts from the last dose, so its answer is the same on every day.
+    """
+    times = [when for resource in pool.all(TYPE) for when, _ in [effective(resource, site.zone)]]
+    last = max((moment for when in times if (moment := when.end or when.start) is not None), default=now)
+    heard = _patients(pool, site, now, lambda resource: authored_at(resource, site.zone) or last)
     return tuple(_as_given(patient, doses, beside, site, now) for patient, doses, beside in heard)
 
 
