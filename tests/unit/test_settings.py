@@ -1,6 +1,7 @@
 """The settings: what loads, what is refused, and that what is said about it names the key and no secret."""
 
 import base64
+import hashlib
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -144,6 +145,7 @@ def test_no_representation_shows_a_secret(tmp_path: Path) -> None:
     [
         ("colour = 1\n" + LEAST, "colour: is not a setting"),
         (LEAST + "[web]\nprot = 1\n", "web.prot: is not a setting"),
+        (LEAST + f"[work]\nretry_for = {10**30}\n", "work.retry_for: expected a length of time above zero"),
         (LEAST + '[web]\nhost = "localhost"\n', "web.host: expected an IP address"),
         (LEAST + "[web]\nport = 70000\n", "web.port: expected a whole number from 1 to 65535"),
         (LEAST + "[web]\nport = 80.5\n", "web.port: expected a whole number"),
@@ -403,6 +405,19 @@ def test_a_cohort_has_its_file_beside_the_settings_and_longer_rounds(tmp_path: P
 )
 def test_a_mistake_about_a_cohort_is_told_with_its_key(tmp_path: Path, keys: str, said: str) -> None:
     assert said in refusal(tmp_path, f"{LEAST}[sources.ehr.poll]\n{keys}")
+
+
+def test_a_database_file_that_is_relative_lies_beside_the_settings(tmp_path: Path) -> None:
+    assert load(tmp_path, f'database = "sqlite:///here.db"\n{LEAST}').database == f"sqlite:///{tmp_path}/here.db"
+    assert load(tmp_path, f'database = "sqlite:////srv/it.db"\n{LEAST}').database == "sqlite:////srv/it.db"
+
+
+def test_the_mark_that_editors_put_before_a_text_is_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "token.txt").write_text(f"\ufeff{'t' * 40}\r\n", encoding="utf-8")
+
+    settings = load(tmp_path, f'\ufeff{LEAST}[[operations]]\nvalue_file = "token.txt"\n')
+
+    assert settings.operations[0].sha256 == hashlib.sha256(b"t" * 40).digest()
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def prepare(config: Path | None, insecure_dev: bool) -> Settings:
         os.environ[_INSECURE] = "true"
     settings = load_settings(None, os.environ)
     logs.configure(settings.log.level, settings.log.format)
+    if not settings.sources:
+        logs.get_logger().warning("the settings name no source: nobody can send anything")
     if settings.insecure_dev:
         click.echo("Development mode: senders need no secret; only loopback addresses are served.", err=True)
     return settings

@@ -13,6 +13,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 SECRET_BYTES = 32
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_LONGEST = timedelta(days=3650)
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 # A field name of HTTP: RFC 9110, section 5.6.2 (token).
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -41,7 +42,7 @@ class FileText(str):
     @classmethod
     def read(cls, file: Path) -> "FileText":
         """What a file holds, without the line's end. Raises OSError, UnicodeDecodeError."""
-        text = cls(file.read_text(encoding="utf-8").strip())
+        text = cls(file.read_text(encoding="utf-8-sig").strip())
         text.file = file
         return text
 
@@ -75,10 +76,10 @@ class Duration(fields.Field[timedelta]):
         match = _DURATION.fullmatch(text)
         if match is None:
             raise ValidationError('expected a length of time such as 30, "30s", "15m" or "96h"')
-        length = timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
-        if not timedelta(0) < length <= timedelta(days=3650):
+        seconds = float(match[1]) * _UNITS[match[2] or "s"]
+        if not 0 < seconds <= _LONGEST.total_seconds():
             raise ValidationError("expected a length of time above zero and below ten years")
-        return length
+        return timedelta(seconds=seconds)
 
 
 class Location(fields.Field[Path]):

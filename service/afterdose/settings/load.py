@@ -30,6 +30,7 @@ PREFIX = "AFTERDOSE_"
 CONFIG = "AFTERDOSE_CONFIG"
 DATA_DIR = Path("/var/lib/afterdose")
 
+_SQLITE, _MEMORY = "sqlite:///", ":memory:"
 _NAMED = ("targets", "sources")
 _FROM_FILES = ("value", "secret", "database")
 # A lease is renewed once a third of it has passed; what is left has to outlast one call.
@@ -60,7 +61,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BadSettings(f"{path}: cannot be read ({error.strerror})") from error
     except tomllib.TOMLDecodeError as error:
@@ -166,7 +167,7 @@ def _build(loaded: dict[str, Any], folder: Path) -> Settings:
     _check_senders(sources, operations, insecure_dev, listened={listener.source for listener in mllp})
     return Settings(
         data_dir=data_dir,
-        database=loaded["database"] or f"sqlite:///{data_dir / 'afterdose.db'}",
+        database=_database(loaded["database"], folder) or f"sqlite:///{data_dir / 'afterdose.db'}",
         site_overlay=folder / loaded["site_overlay"] if loaded["site_overlay"] else None,
         insecure_dev=insecure_dev,
         web=web,
@@ -177,6 +178,12 @@ def _build(loaded: dict[str, Any], folder: Path) -> Settings:
         sources=sources,
         mllp=mllp,
     )
+
+
+def _database(url: str | None, folder: Path) -> str | None:
+    """A relative file starts where every other path does: not where whoever calls a command happens to be."""
+    file = (url or "").removeprefix(_SQLITE)
+    return f"{_SQLITE}{folder.absolute() / file}" if url and url.startswith(_SQLITE) and file != _MEMORY else url
 
 
 def _target(name: str, entry: dict[str, Any], folder: Path) -> TargetSettings:

@@ -173,7 +173,12 @@ def database_path(url: str) -> Path | None:
 
 
 def _known_driver(url: str) -> URL:
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (ValueError, sa.exc.ArgumentError):  # their texts hold the password
+        raise StoreUnusable(
+            "the database URL cannot be read; special characters of a password are written as %XX"
+        ) from None
     driver = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}.get(parsed.get_backend_name())
     if driver is None:
         raise StoreUnusable("the database URL must begin with sqlite:/// or postgresql://")

@@ -72,3 +72,10 @@ def test_an_older_schema_is_refused_with_the_command_to_run_and_a_newer_one_by_e
 def test_only_databases_that_outlive_a_crash_are_opened(url: str, clock) -> None:
     with pytest.raises(StoreUnusable):
         open_store(url, clock=clock)
+
+
+@pytest.mark.parametrize("rest", ["u:SECRET@host:port/x", "u:SECRET@[::1/x"])
+def test_a_url_that_cannot_be_read_is_said_without_its_password(clock, rest: str) -> None:
+    with pytest.raises(StoreUnusable, match="database URL cannot be read") as caught:
+        open_store(f"postgresql://{rest}", clock=clock)
+    assert "SECRET" not in str(caught.value)
