@@ -31,6 +31,8 @@ _URN = re.compile("urn:uuid:([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12
 _ABSOLUTE = re.compile(r"(https?://[^\s?#]+/)([A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _SETTLED = frozenset({"final", "amended", "corrected"})
 """Statuses of an Observation whose value counts (http://hl7.org/fhir/R4/valueset-observation-status.html)."""
+_UNDATED = datetime.min.replace(tzinfo=UTC)
+"""A weight that does not say when it was measured counts where no other is known."""
 _PLACES = ("Location", "HealthcareService", "Organization", "PractitionerRole", "Practitioner")
 
 
@@ -178,7 +180,7 @@ class Pool:
             (when, one)
             for one in self._by_patient["Observation", patient or ""]
             if wanted.intersection(codings(member(one, "code"))) and text(one, "status") in _SETTLED
-            if (when := effective(one, zone)[0].start) is not None and when <= until
+            if (when := effective(one, zone)[0].start or _UNDATED) <= until
         ]
         return max(measured, key=lambda pair: pair[0])[1] if measured else None
 
