@@ -150,3 +150,17 @@ def test_psychiatric_use_is_told_from_anaesthesia_and_analgesia(
     made = {resource["resourceType"] for resource in document["resources"]}
     whole = {"CarePlan", "Goal", "Appointment", "Task", "ServiceRequest"}
     assert made == {"eligible": whole, "review": {"Task"}, "not-eligible": set()}[eligibility]
+
+
+def test_a_weight_without_a_date_counts_where_no_other_is_known(tmp_path: Path) -> None:
+    undated = body_weight(70, "2026-01-05 08:00")
+    del undated["effectiveDateTime"]
+    dated = body_weight(100, "2025-06-01 08:00")
+    dose = [patient(), *encounter("AMB", "PSYCHF"), given(84)]
+
+    found = [
+        json.loads(run("plan", "--as-of-dose", "--format", "json", a_file(tmp_path, *weights, *dose)).stdout)["doses"]
+        for weights in ([undated], [undated, dated])
+    ]
+
+    assert [[one["eligibility"] for one in doses] for doses in found] == [["review"], ["eligible"]]
