@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,6 +35,18 @@ DOSE = {
     "subject": {"reference": "Patient/p1"},
     "effectiveDateTime": "2026-01-05T10:00:00Z",
 }
+
+FAILS_WHEN_TOLD = """
+import os, signal
+from afterdose.settings import load_settings
+from afterdose.web.serving import serve
+
+def fail(*_):
+    raise MemoryError
+
+signal.signal(signal.SIGUSR1, fail)
+serve(load_settings(None, os.environ))
+"""
 
 
 def call(web: RunningWeb, method: str, path: str, body: bytes | None = None, token: str = TOKEN) -> tuple[int, str]:
@@ -134,6 +147,24 @@ def test_server_processes_end_with_the_main_process_however_that_ended(
 
         eventually(is_free)
         eventually(lambda: web.log.read_bytes().count(b"the main process is gone") == 2)
+
+
+def test_an_error_of_the_main_process_ends_all_of_them(tmp_path: Path, eventually: Callable[..., Any]) -> None:
+    port = free_port()
+    environ = {**os.environ, "AFTERDOSE_CONFIG": str(write_settings(tmp_path, port=port))}
+    log = tmp_path / "web.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-c", FAILS_WHEN_TOLD], env=environ, stdout=output, stderr=output)
+    try:
+        eventually(lambda: b"Started worker" in log.read_bytes())
+
+        process.send_signal(signal.SIGUSR1)
+
+        assert process.wait(START_SECONDS) == 1
+        with kept("127.0.0.1", port):
+            pass
+    finally:
+        process.kill()
 
 
 def test_ctrl_c_which_every_process_of_a_terminal_gets_ends_the_server_at_once(

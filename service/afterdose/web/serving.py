@@ -54,7 +54,22 @@ def serve(settings: Settings) -> None:
     )
     with port.kept(web.host, web.port):
         metrics.share_counters(settings.data_dir / f"metrics-{web.port}")
-        server.serve()
+        try:
+            server.serve()
+        finally:
+            _end_processes(web.stop_timeout)
+
+
+def _end_processes(patience: timedelta) -> None:
+    """End what still serves. After an error of ours (no memory for another process, say) the interpreter would wait for
+    it for ever, with nobody left to work on what it takes."""
+    left = multiprocessing.active_children()
+    for process in left:
+        process.terminate()
+    for process in left:
+        process.join(patience.total_seconds())
+        if process.is_alive():
+            process.kill()
 
 
 def _check_database(url: str) -> None:
