@@ -6,7 +6,7 @@ else (millilitres, sprays) is no amount: a person decides, nothing is guessed.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 
@@ -45,6 +45,25 @@ def duration(dose: Dose) -> timedelta | None:
     if effective.is_period and effective.start is not None and effective.end is not None:
         return effective.end - effective.start
     return duration_by_rate(dose)
+
+
+def lasted(doses: Iterable[Dose]) -> timedelta:
+    """How long these ran in all, as far as the record says; time in which several ran counts once.
+
+    Some EHRs chart a change of the rate as a further period from the same start.
+    """
+    whole, over = timedelta(), datetime.min.replace(tzinfo=UTC)
+    spans = []
+    for dose in doses:
+        start, ran = dose.effective.start, duration(dose)
+        if dose.effective.is_period and dose.effective.end is not None and start is not None:
+            spans.append((start, dose.effective.end))
+        elif ran is not None:
+            whole += ran
+    for start, end in sorted(spans):
+        whole += max(timedelta(), end - max(start, over))
+        over = max(over, end)
+    return whole
 
 
 def duration_by_rate(dose: Dose) -> timedelta | None:

@@ -6,10 +6,10 @@ the dose, then what lets a person decide. Three outcomes; a plan needs the first
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from enum import Enum, auto
 
-from afterdose.core.amounts import Amount, amount, can_be, duration, total, weight
+from afterdose.core.amounts import Amount, amount, can_be, duration, lasted, total, weight
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Dose, Family, ProductKind, Route
@@ -179,10 +179,9 @@ def _compare(given: Amount, envelope: DoseEnvelope) -> Reason:
 
 def _lasts(doses: Sequence[Dose], envelope: DoseEnvelope) -> bool:
     """Whether it ran as long as the envelope says; a duration that nobody charted is no objection."""
-    lasted = [ran for dose in doses if (ran := duration(dose)) is not None]
-    if len(lasted) < len(doses):
+    if any(duration(dose) is None for dose in doses):
         return True
-    ran = sum(lasted, timedelta())
+    ran = lasted(doses)
     low, high = envelope.duration_min, envelope.duration_max
     return (low is None or ran >= low) and (high is None or ran <= high)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from afterdose.core.amounts import Amount, amount, can_be, duration, weight
+from afterdose.core.amounts import Amount, amount, can_be, duration, lasted, weight
 from afterdose.core.clinic import Clinic
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, Context, Dose, Happening, ProductKind, Route
@@ -129,10 +129,10 @@ def _is_continuous(session: Sequence[Dose], rules: Rules) -> bool:
     A single period that is too long to be true at all says nothing: a person looks at it.
     """
     limit = rules.exclusions.infusion_longer_than
-    infusions = [ran for dose in session if _may_infuse(dose) and (ran := duration(dose)) is not None]
-    if limit is None or any(ran > rules.longest_administration for ran in infusions):
+    infusions = [dose for dose in session if _may_infuse(dose)]
+    if limit is None or any((duration(dose) or timedelta()) > rules.longest_administration for dose in infusions):
         return False
-    return sum(infusions, timedelta()) > limit
+    return lasted(infusions) > limit
 
 
 def _may_infuse(dose: Dose) -> bool:
