@@ -70,7 +70,11 @@ class Workshop:
         self.close()
 
     def start(self) -> None:
-        """Start the settings' number of workers, and beside them a rehearsal of their work and what watches it."""
+        """Start the settings' number of workers, and beside them a rehearsal of their work and what watches it.
+
+        Raises BadSettings where patients are followed of whom the settings do not name the source or the target.
+        """
+        self._check_origins()
         live = [target.name for target in self.settings.targets.values() if target.mode == "live"]
         go_live(self.store, live, self._clock())
         for name, fingerprint in rules_in_force(self.settings).items():
@@ -85,6 +89,15 @@ class Workshop:
                 self._begin(self.sweeper(source.name).run, f"afterdose-sweep-{source.name}")
             if source.readable:
                 self._begin(self.follower(source.name).run, f"afterdose-follow-{source.name}")
+
+    def _check_origins(self) -> None:
+        """Without its source a dose cannot be understood, and whoever has one would be given up."""
+        sources, targets = self.store.facts.origins()
+        said = [(f"sources.{one}", "readable = false") for one in sources if one not in self.settings.sources]
+        said += [(f"targets.{one}", 'mode = "shadow"') for one in targets if one not in self.settings.targets]
+        if said:
+            lines = (f"{key}: expected, for doses that are known; where it is out of use: {use}" for key, use in said)
+            raise BadSettings("\n".join(lines))
 
     def _rehearse(self) -> None:
         self.reconciler.rehearse()

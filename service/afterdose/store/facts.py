@@ -50,6 +50,11 @@ class Facts:
             rows = _others(len(patients)).rows(driver, {"target": target} | numbered("patient", patients))
         return tuple(_fact(row) for row in rows)
 
+    def origins(self) -> tuple[list[str], list[str]]:
+        """The sources that facts came from, and the targets that they are for; one look into an index for each."""
+        with self._database.reading() as connection:
+            return _each(connection, facts.c.source), _each(connection, facts.c.target)
+
     def latest(self, source: str, resource_id: str, resource_type: str = ADMINISTRATION) -> Fact | None:
         """The fact of a resource that was received last, None where nothing ever was."""
         statement = (
@@ -89,6 +94,15 @@ class Facts:
         """How many facts are stored."""
         with self._database.reading() as connection:
             return connection.execute(sa.select(sa.func.count()).select_from(facts)).scalar_one()
+
+
+def _each(connection: sa.Connection, column: sa.Column[str]) -> list[str]:
+    """The different values of an indexed column, in order; DISTINCT would read the index as a whole."""
+    found: list[str] = []
+    following = sa.select(sa.func.min(column)).where(column > sa.bindparam("last"))
+    while (name := connection.scalar(following, {"last": found[-1] if found else ""})) is not None:
+        found.append(name)
+    return found
 
 
 @cache

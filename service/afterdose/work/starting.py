@@ -35,7 +35,7 @@ def follow_rules(store: Store, target: str, fingerprint: str, now: datetime) -> 
     if not store.rulebooks.adopt(target, fingerprint):
         return
     patients = _put_everybody(store, target, "rules", now)
-    _log.info("the rules have changed: every patient is looked at again", target=target, patients=patients)
+    _log.info("the rules have changed: every patient is looked at again", target=target, count=patients)
 
 
 def write_again(store: Store, target: str, now: datetime) -> int:
