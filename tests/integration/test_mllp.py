@@ -317,3 +317,4 @@ def test_a_port_that_is_taken_ends_the_start_with_a_sentence(shared: Shared) -> 
 
     assert done.returncode != 0
     assert f"cannot listen on port {shared.port}" in done.stderr
+    assert "already in use" in done.stderr

@@ -67,7 +67,9 @@ class _Door:
                 self._connected, settings.host, settings.port, ssl=_tls(settings), limit=settings.max_message_bytes
             )
         except OSError as error:
-            raise BadSettings(f"mllp: cannot listen on port {settings.port} ({type(error).__name__})") from error
+            raise BadSettings(
+                f"mllp: cannot listen on port {settings.port} ({error.strerror or type(error).__name__})"
+            ) from error
         _log.info("listening for HL7 v2", source=settings.source, host=settings.host, port=settings.port)
 
     async def close(self) -> None:
