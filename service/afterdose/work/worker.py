@@ -151,7 +151,7 @@ class Worker:
             self._park(claim, "retries-exhausted", code)
         else:
             until = max(until, self._shut().get(claim.target, until))
-            log.warning("the EHR was not there for a patient", target=claim.target, code=code, attempts=claim.attempts)
+            log.warning("a patient is put off and tried again", target=claim.target, code=code, attempts=claim.attempts)
             self._store.agenda.postpone(claim, until, code)
 
     def _fail(self, claim: Claim, error: Exception) -> None:
