@@ -91,8 +91,8 @@ def test_an_order_announced_before_the_dose_cuts_its_window_and_its_end_opens_it
 
     ehr.put(ehr.dose(new_id(), ended))
 
-    closes = eventually(lambda: period_end(ehr))
-    assert ended + timedelta(hours=24) < closes <= next_dose
+    # An EHR may tell of the dose first.
+    eventually(lambda: ended + timedelta(hours=24) < (period_end(ehr) or ended) <= next_dose)
 
     ehr.put({**announced, "status": "cancelled"})
 
@@ -120,8 +120,9 @@ def test_a_booked_dosing_visit_cuts_the_window(ehr: Ehr, ended: datetime) -> Non
 
     ehr.put(ehr.dose(new_id(), ended))
 
-    closes = eventually(lambda: period_end(ehr))
-    assert closes <= start
+    # An EHR may tell of the dose first.
+    eventually(lambda: (period_end(ehr) or ended + timedelta(days=9)) <= start)
+    assert len(ehr.appointments("proposed")) == 1
 
 
 def test_a_booking_is_heard_at_once_and_so_is_a_no_show(ehr: Ehr, service: RunningService, ended: datetime) -> None:
