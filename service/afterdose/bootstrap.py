@@ -24,8 +24,8 @@ from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.port import follow_parent
 from afterdose.web.services import WebServices
-from afterdose.work.messages import Desk, Messages
-from afterdose.work.reception import Origin
+from afterdose.work.intake.messages import Desk, Messages
+from afterdose.work.intake.reception import Origin
 
 Clock = Callable[[], datetime]
 

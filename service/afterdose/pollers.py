@@ -11,11 +11,11 @@ from afterdose.ehr.client import EhrClient
 from afterdose.fhir.rungs import CohortKind
 from afterdose.settings import CohortSettings, PollSettings, SourceSettings
 from afterdose.store.store import Store
-from afterdose.work.cohort import Asked, CohortSweeper
-from afterdose.work.polled import Polled
-from afterdose.work.reception import Origin
-from afterdose.work.roster import Roster
-from afterdose.work.sweep import Sweeper
+from afterdose.work.intake.reception import Origin
+from afterdose.work.sources.cohort import Asked, CohortSweeper
+from afterdose.work.sources.polled import Polled
+from afterdose.work.sources.roster import Roster
+from afterdose.work.sources.sweep import Sweeper
 
 _READ_BY_ID = "Patient"
 

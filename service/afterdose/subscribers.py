@@ -22,14 +22,14 @@ from afterdose.fhir.subscription import SubscriptionFacts
 from afterdose.settings import ClientSecret, Settings, Smart, SourceSettings, is_loopback
 from afterdose.settings.subscribing import TYPES
 from afterdose.store.store import Store
-from afterdose.work.follow import Followed, Follower
-from afterdose.work.hearing import Hearing
-from afterdose.work.named import NamedReader
-from afterdose.work.polled import Finds, Polled
-from afterdose.work.reception import Origin
-from afterdose.work.recover import Recovery
-from afterdose.work.subscribe import Subscriber
-from afterdose.work.wish import Asked, Secrets, Wish
+from afterdose.work.intake.hearing import Hearing
+from afterdose.work.intake.reception import Origin
+from afterdose.work.sources.follow import Followed, Follower
+from afterdose.work.sources.named import NamedReader
+from afterdose.work.sources.polled import Finds, Polled
+from afterdose.work.sources.recover import Recovery
+from afterdose.work.sources.subscribe import Subscriber
+from afterdose.work.sources.wish import Asked, Secrets, Wish
 
 _FHIR = "/fhir"
 _OVERLAP = timedelta(minutes=15)

@@ -24,16 +24,16 @@ from afterdose.settings import Settings, SourceSettings, TargetSettings
 from afterdose.store.store import open_store
 from afterdose.subscribers import follower
 from afterdose.work.clinics import choosing
-from afterdose.work.cohort import CohortSweeper
-from afterdose.work.follow import Follower
-from afterdose.work.gather import Gatherer
-from afterdose.work.identity import Identities
 from afterdose.work.persist import persist
 from afterdose.work.reconcile import Reconciler
+from afterdose.work.snapshot.gather import Gatherer
+from afterdose.work.snapshot.identity import Identities
+from afterdose.work.snapshot.surroundings import Surroundings
 from afterdose.work.source import Source
+from afterdose.work.sources.cohort import CohortSweeper
+from afterdose.work.sources.follow import Follower
+from afterdose.work.sources.sweep import Sweeper
 from afterdose.work.starting import follow_rules, go_live
-from afterdose.work.surroundings import Surroundings
-from afterdose.work.sweep import Sweeper
 from afterdose.work.target import Target
 from afterdose.work.watch import Watch
 from afterdose.work.worker import Worker

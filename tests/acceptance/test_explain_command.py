@@ -17,7 +17,7 @@ from afterdose.core.reasons import Reason
 from afterdose.store.migrate import migrate
 from afterdose.store.rows import Arrival, Claim, LedgerRow
 from afterdose.store.store import Store, open_store
-from afterdose.work.report import outcome_rows
+from afterdose.work.reports.report import outcome_rows
 from builders import a_dose, a_snapshot, local
 from fhir_inputs import run
 

@@ -28,7 +28,7 @@ from afterdose.ehr.wire import Answer, Request
 from afterdose.fhir import strict_json
 from afterdose.settings import load_settings
 from afterdose.store.migrate import migrate
-from afterdose.work.intake import Origin, receive
+from afterdose.work.intake.bodies import Origin, receive
 from afterdose.work.worker import Worker
 from afterdose.workshop import Workshop
 

@@ -20,8 +20,8 @@ from afterdose.cli import main
 from afterdose.core.dose import DoseKey
 from afterdose.core.errors import StoreBusy
 from afterdose.core.reasons import Outcome
-from afterdose.work.backfill import Taken, backfill
-from afterdose.work.intake import Origin
+from afterdose.work.intake.backfill import Taken, backfill
+from afterdose.work.intake.bodies import Origin
 
 ENDED = MONDAY - timedelta(hours=1)
 

@@ -15,7 +15,7 @@ import pytest
 from ward import MONDAY, PATIENT, Ward, dose
 
 from afterdose import logs
-from afterdose.work.cohort import CohortSweeper
+from afterdose.work.sources.cohort import CohortSweeper
 from doubles.polled import PolledEhr
 
 pytestmark = pytest.mark.faults

@@ -21,10 +21,10 @@ from afterdose.store.migrate import migrate
 from afterdose.store.store import Store, open_store
 from afterdose.store.subscriptions import SubscriptionRow
 from afterdose.subscribers import follower, hearing, subscriber
-from afterdose.work.follow import ACTIVATIONS, GRACE, Follower
-from afterdose.work.intake import receive
-from afterdose.work.reception import Origin
-from afterdose.work.subscribe import Subscriber
+from afterdose.work.intake.bodies import receive
+from afterdose.work.intake.reception import Origin
+from afterdose.work.sources.follow import ACTIVATIONS, GRACE, Follower
+from afterdose.work.sources.subscribe import Subscriber
 from doubles.topics import TopicEhr
 
 pytestmark = pytest.mark.service

@@ -24,11 +24,15 @@ PURE = (
     "ehr/smart.py",
     "ehr/versions.py",
     "ehr/waits.py",
+    "store/due.py",
+    "store/rows.py",
     "work/__init__.py",
     "work/retry.py",
-    "work/merge.py",
-    "work/observe.py",
-    "work/drafts.py",
+    *(
+        f"work/delivery/{name}.py"
+        for name in ("merge", "observe", "drafts", "flaws", "repoint", "doubt", "touched", "unwritten", "ledger_view")
+    ),
+    *(f"work/reports/{name}.py" for name in ("svg", "course_rows", "drawing", "preview", "report", "people")),
 )
 HARMLESS = frozenset(
     {
@@ -57,6 +61,7 @@ HARMLESS = frozenset(
         "operator",
         "re",
         "string",
+        "textwrap",
         "types",
         "typing",
         "unicodedata",
@@ -72,7 +77,7 @@ LIBRARIES = {
     "fhir/shapes.py": "fhir.resources",
     "fhir/strict_json.py": "orjson",
     "fhir/v2/er7.py": "hl7",
-    "work/merge.py": "orjson",
+    "work/delivery/merge.py": "orjson",
 }
 # A clock, chance, the environment, or a file behind the name of something harmless.
 CALLS = frozenset(

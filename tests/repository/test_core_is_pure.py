@@ -16,7 +16,14 @@ def test_the_module_is_pure(module: str) -> None:
 def test_every_pure_place_exists() -> None:
     modules = pure_modules()
 
-    for place in ("core/window.py", "fhir/times.py", "ehr/wire.py", "ehr/answers.py", "work/retry.py", "work/merge.py"):
+    for place in (
+        "core/window.py",
+        "fhir/times.py",
+        "ehr/wire.py",
+        "ehr/answers.py",
+        "work/retry.py",
+        "work/delivery/merge.py",
+    ):
         assert place in modules
 
 

@@ -28,6 +28,10 @@ LAYERS = (
     ),
     *("store", "content", "fhir", "affinity", "core", "logs", "memory"),
 )
+INSIDE_WORK = (
+    *("worker", "reconcile", "rehearsal", "reports", "sources", "starting", "delivery", "snapshot", "intake"),
+    *("line", "target", "clinics", "late", "persist", "retry", "source", "trail", "watch"),
+)
 
 
 def lint(folder: Path, package_root: Path) -> tuple[int, str]:
@@ -42,9 +46,15 @@ def imitation(tmp_path: Path) -> Path:
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     package = tmp_path / "afterdose"
     package.mkdir()
-    for module in ("__init__", *LAYERS):
-        (package / f"{module}.py").touch()
+    (package / "work").mkdir()
+    for module in ("__init__", *LAYERS, *(f"work.{inside}" for inside in INSIDE_WORK)):
+        module_file(tmp_path, module).touch()
     return tmp_path
+
+
+def module_file(imitation: Path, module: str) -> Path:
+    inside = "work/__init__" if module == "work" else module.replace(".", "/")
+    return imitation / "afterdose" / f"{inside}.py"
 
 
 def test_afterdose_keeps_its_import_contract() -> None:
@@ -66,7 +76,7 @@ def test_the_settings_know_nothing_but_the_core_and_the_sandbox_is_known_to_the_
 
 
 def test_a_package_without_wrong_imports_keeps_the_contract(imitation: Path) -> None:
-    (imitation / "afterdose" / "work.py").write_text("import afterdose.ehr\nimport afterdose.core\n")
+    module_file(imitation, "work").write_text("import afterdose.ehr\nimport afterdose.core\n")
 
     code, output = lint(imitation, imitation)
 
@@ -87,10 +97,14 @@ def test_a_package_without_wrong_imports_keeps_the_contract(imitation: Path) -> 
         ("work", "settings"),
         ("core", "logs"),
         ("bootstrap", "sandbox"),
+        ("work.delivery", "work.sources"),
+        ("work.intake", "work.snapshot"),
+        ("work.snapshot", "work.delivery"),
+        ("work.sources", "work.reconcile"),
     ],
 )
 def test_an_import_against_the_direction_is_caught(imitation: Path, importer: str, imported: str) -> None:
-    (imitation / "afterdose" / f"{importer}.py").write_text(f"import afterdose.{imported}\n")
+    module_file(imitation, importer).write_text(f"import afterdose.{imported}\n")
 
     code, output = lint(imitation, imitation)
 

@@ -15,16 +15,16 @@ MOST_LINES = 320
 
 # Lengths of time in work/ that are about machines, not about patients.
 TECHNICAL = {
-    "work/cohort.py": {"_LEASE", "_PAUSE"},
+    "work/sources/cohort.py": {"_LEASE", "_PAUSE"},
     "work/retry.py": {"FIRST_WAIT", "LONGEST_WAIT", "GIVE_UP_AFTER"},
-    "work/surroundings.py": {"KEPT_FOR"},
+    "work/snapshot/surroundings.py": {"KEPT_FOR"},
     "work/line.py": {"_PATIENCE"},
-    "work/patients.py": {"KEPT_FOR"},
-    "work/doubt.py": {"_LATE"},
-    "work/stands.py": {"_AGAIN", "_OLD"},
+    "work/snapshot/patients.py": {"KEPT_FOR"},
+    "work/delivery/doubt.py": {"_LATE"},
+    "work/delivery/stands.py": {"_AGAIN", "_OLD"},
     "work/watch.py": {"STEPS"},
-    "work/named.py": {"_LEASE", "_FIRST_WAIT", "_LONGEST_WAIT"},
-    "work/follow.py": {"GRACE", "LATE", "ACTIVATIONS", "CALM", "_AGAIN", "_LEASE"},
+    "work/sources/named.py": {"_LEASE", "_FIRST_WAIT", "_LONGEST_WAIT"},
+    "work/sources/follow.py": {"GRACE", "LATE", "ACTIVATIONS", "CALM", "_AGAIN", "_LEASE"},
 }
 # Numbers of core/ and Decimals of core/ and fhir/ that no clinician can dispute, with what they are.
 UNDISPUTED = {
@@ -274,4 +274,4 @@ def test_a_document_that_is_not_here_is_caught() -> None:
 
 def test_a_place_outside_the_repository_is_caught() -> None:
     assert ELSEWHERE.search("see /hom" + "e/somebody/notes")
-    assert not ELSEWHERE.search("service/afterdose/work/merge.py")
+    assert not ELSEWHERE.search("service/afterdose/work/delivery/merge.py")

@@ -10,7 +10,7 @@ from afterdose.core.dose import DoseKey, PlannedDose
 from afterdose.core.identity import course_id, dose_session_id
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Outcome, Reason
-from afterdose.work.report import dose_report, outcome_rows
+from afterdose.work.reports.report import dose_report, outcome_rows
 from builders import a_clinic, a_dose, a_snapshot, hours, local
 
 NOW = local("2026-01-05 12:00")

@@ -23,11 +23,11 @@ from afterdose.core.errors import BadInput
 from afterdose.fhir.offline import Entry, Pool, read
 from afterdose.settings import Settings, load_settings
 from afterdose.store.store import open_store
-from afterdose.work.backfill import MOST_TOLD, told
-from afterdose.work.backfill import backfill as take_in
-from afterdose.work.history import History, history_of
-from afterdose.work.preview import Site, heard_as_given, matters
-from afterdose.work.reception import Origin
+from afterdose.work.intake.backfill import MOST_TOLD, told
+from afterdose.work.intake.backfill import backfill as take_in
+from afterdose.work.intake.reception import Origin
+from afterdose.work.reports.history import History, history_of
+from afterdose.work.reports.preview import Site, heard_as_given, matters
 
 _GZIP = b"\x1f\x8b"
 _MARK = b"\xef\xbb\xbf"

@@ -30,7 +30,7 @@ from afterdose.settings import Settings, SourceSettings, TargetSettings, load_se
 from afterdose.store.engine import database_path
 from afterdose.store.store import open_store
 from afterdose.subscribers import wish
-from afterdose.work.wish import Wish
+from afterdose.work.sources.wish import Wish
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from afterdose.fhir.times import format_local, parse_instant
 from afterdose.settings import Settings, load_settings
 from afterdose.store.rows import AuditEntry
 from afterdose.store.store import Store, open_store
-from afterdose.work.explanation import explanation
+from afterdose.work.reports.explanation import explanation
 
 _Json = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ from afterdose.fhir.administration import TYPE
 from afterdose.fhir.references import local_id
 from afterdose.fhir.times import format_instant
 from afterdose.settings import Settings, load_settings
-from afterdose.store.append import REPLAY
+from afterdose.store.due import REPLAY
 from afterdose.store.rows import AgendaEntry, AgendaRow
 from afterdose.store.schema import patient_key
 from afterdose.store.store import Store, open_store

@@ -21,9 +21,9 @@ from afterdose.fhir.encode import Letterhead
 from afterdose.fhir.narrative import Wording, preparation_line, session_line, warning_line, window_line
 from afterdose.fhir.offline import Entry, Pool, read
 from afterdose.fhir.times import format_local, parse_instant
-from afterdose.work.drawing import drawing
-from afterdose.work.preview import Preview, Site, heard_as_given, heard_now, resources
-from afterdose.work.report import dose_report, instant
+from afterdose.work.reports.drawing import drawing
+from afterdose.work.reports.preview import Preview, Site, heard_as_given, heard_now, resources
+from afterdose.work.reports.report import dose_report, instant
 
 _SOFTWARE = "afterdose"
 _WIDTH = 160

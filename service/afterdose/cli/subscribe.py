@@ -19,7 +19,7 @@ from afterdose.settings import load_settings
 from afterdose.settings.fields import SECRET_BYTES
 from afterdose.store.store import open_store
 from afterdose.subscribers import subscriber
-from afterdose.work.subscribe import Planned, Subscriber
+from afterdose.work.sources.subscribe import Planned, Subscriber
 
 _HIDDEN = "..."
 _DONE = {"create": "created", "update": "updated", "keep": "in order", "remove": "removed"}

@@ -1,4 +1,4 @@
-"""How long an EHR asks to be left alone, in whatever way it says so. Pure."""
+"""How long an EHR is waited for: what it asks for itself, and how far what it shows may lag behind. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -7,6 +7,8 @@ from email.utils import parsedate_to_datetime
 
 # No EHR is left alone for longer than this, whatever it asks for: windows close after days.
 LONGEST_RETRY_AFTER = timedelta(hours=1)
+INDEX_LAG = timedelta(minutes=1)
+"""How long after a write its result may be missing from a search. Half a minute is common; windows open after a day."""
 _RATE_LIMIT = re.compile(r";\s*r=(\d{1,9})\b[^,;]*;\s*t=(\d{1,9})\b")
 
 

@@ -16,14 +16,11 @@ import psycopg
 
 from afterdose.fhir import strict_json
 from afterdose.store.columns import instant_text
+from afterdose.store.due import ARRIVED
 from afterdose.store.newcomers import Latest, NewFact, Owned, Resource, concerned_by, plan, resource_of, unowned
 from afterdose.store.rows import AgendaEntry, Arrival, Receipt
 
 _T = TypeVar("_T")
-
-ARRIVED = "facts"
-REPLAY = "replay"
-"""The reason code of a patient about whom something was received."""
 
 
 # --- SQLite: one statement a step for the whole group too, because the driver hands Python's lock round at each

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from afterdose.core.errors import StoreUnusable
 from afterdose.store import schema
+from afterdose.store.due import RESTORED
 from afterdose.store.engine import database_path
 from afterdose.store.migrate import migrate
 from afterdose.store.rows import AgendaEntry
 from afterdose.store.sqlite import kept_from_others
 from afterdose.store.store import Store, open_store
-
-RESTORED = "restored"
 
 _PG_DUMP = "on PostgreSQL use its own tools: pg_dump --format=custom, and pg_restore --clean"
 

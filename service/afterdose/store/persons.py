@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from afterdose.core.links import MOST_LINKS, Link
 from afterdose.store.append import put_postgres, put_sqlite
+from afterdose.store.due import MOVED
 from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence, check_owner
 from afterdose.store.rows import AgendaEntry, Claim, PersonRow
@@ -17,9 +18,6 @@ from afterdose.store.schema import agenda, patient_links, persons
 from afterdose.store.statements import Statement, numbered, one_of
 from afterdose.store.upsert import upsert
 from afterdose.store.wake import Wake
-
-MOVED = "identity"
-"""The reason code of a patient whose record, or that of somebody linked with it, says something new."""
 
 _l, _p = patient_links.c, persons.c
 

@@ -32,7 +32,7 @@ from afterdose.web.proofs import (
     names_shown,
     signatures_shown,
 )
-from afterdose.work.reception import Origin
+from afterdose.work.intake.reception import Origin
 
 OPERATIONS = "operations"
 PUBLIC = frozenset({"health.healthz", "jwks.keys", "metadata.capabilities"})

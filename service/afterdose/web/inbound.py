@@ -26,9 +26,9 @@ from afterdose.web.problems import fhir_answer
 from afterdose.web.proofs import Delivery
 from afterdose.web.refused import FHIR_TYPES, quarantine
 from afterdose.web.services import WebServices
-from afterdose.work import envelopes
-from afterdose.work.intake import receive
-from afterdose.work.reception import Entry, Reception, deletion
+from afterdose.work.intake import envelopes
+from afterdose.work.intake.bodies import receive
+from afterdose.work.intake.reception import Entry, Reception, deletion
 
 MEDPLUM_DELETED = "X-Medplum-Deleted-Resource"
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from afterdose.core.errors import BadSettings, Problem
 from afterdose.logs import get_logger
 from afterdose.settings.mllp import MllpSettings
-from afterdose.work.messages import Messages, Taken
+from afterdose.work.intake.messages import Messages, Taken
 
 START = b"\x0b"
 END = b"\x1c\r"

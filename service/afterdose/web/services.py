@@ -10,8 +10,8 @@ from afterdose.store.deliveries import Deliveries
 from afterdose.store.rows import Arrival, Receipt
 from afterdose.store.subscriptions import SubscriptionRow
 from afterdose.web.metrics import WebMetrics
-from afterdose.work.messages import Messages, Quarantine
-from afterdose.work.reception import Origin, Reception
+from afterdose.work.intake.messages import Messages, Quarantine
+from afterdose.work.intake.reception import Origin, Reception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

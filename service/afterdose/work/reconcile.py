@@ -29,27 +29,27 @@ from afterdose.ehr.ladder import Ladder
 from afterdose.fhir.encode import Letterhead
 from afterdose.fhir.narrative import Wording
 from afterdose.fhir.rungs import Artifact
-from afterdose.store.append import ARRIVED
+from afterdose.store.due import ARRIVED, PUT_BACK
 from afterdose.store.rows import Claim, LedgerRow, OutcomeRow, Reading
 from afterdose.store.store import Store
-from afterdose.work.attribution import attribute, resume
-from afterdose.work.deliver import Delivery
-from afterdose.work.doubt import PUT_BACK, earliest, heard_late, in_doubt
-from afterdose.work.drafts import drafts
-from afterdose.work.former import find_under_former_records
-from afterdose.work.gather import Gathered, Gatherer
-from afterdose.work.identity import Identities, Identity
-from afterdose.work.journal import Journal, known_artifact
+from afterdose.work.delivery.attribution import attribute, resume
+from afterdose.work.delivery.deliver import Delivery
+from afterdose.work.delivery.doubt import earliest, heard_late, in_doubt
+from afterdose.work.delivery.drafts import drafts
+from afterdose.work.delivery.former import find_under_former_records
+from afterdose.work.delivery.journal import Journal, known_artifact
+from afterdose.work.delivery.ledger_view import has_plan, resolved, still_open, written
+from afterdose.work.delivery.stands import StandsOtherwise, next_proof
+from afterdose.work.delivery.touched import was_touched
+from afterdose.work.delivery.unwritten import Refusal, merged, on_worklist, refused_items, said
 from afterdose.work.late import missed_sessions
-from afterdose.work.ledger_view import has_plan, resolved, still_open, written
-from afterdose.work.on_file import OnFile
 from afterdose.work.rehearsal import rehearse
-from afterdose.work.report import outcome_rows
-from afterdose.work.stands import StandsOtherwise, next_proof
-from afterdose.work.surroundings import KEPT_FOR
+from afterdose.work.reports.report import outcome_rows
+from afterdose.work.snapshot.gather import Gathered, Gatherer
+from afterdose.work.snapshot.identity import Identities, Identity
+from afterdose.work.snapshot.on_file import OnFile
+from afterdose.work.snapshot.surroundings import KEPT_FOR
 from afterdose.work.target import Target
-from afterdose.work.touched import was_touched
-from afterdose.work.unwritten import Refusal, merged, on_worklist, refused_items, said
 from afterdose.work.watch import missed
 
 _ROUNDS = 4

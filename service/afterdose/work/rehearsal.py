@@ -8,7 +8,7 @@ from afterdose.core.dose import Dose, DoseKey, Drug, Effective, Family, ProductK
 from afterdose.core.plan import decide
 from afterdose.fhir import conform
 from afterdose.fhir.encode import Letterhead
-from afterdose.work.drafts import drafts, placeholder
+from afterdose.work.delivery.drafts import drafts, placeholder
 
 _LASTED = timedelta(hours=1)
 

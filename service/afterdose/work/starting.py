@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from afterdose.logs import get_logger
+from afterdose.store.due import LIVE, PUT_BACK, RULES
 from afterdose.store.rows import AgendaEntry
 from afterdose.store.store import Store
 from afterdose.store.vanished import AT_ONCE
-from afterdose.work.doubt import PUT_BACK
 
 AT_MOST = timedelta(hours=1)
 """Within so much everybody has had a turn."""
@@ -26,7 +26,7 @@ def go_live(store: Store, targets: Iterable[str], now: datetime) -> None:
     for target in targets:
         patients = store.outcomes.decided_in_shadow(target)
         store.agenda.put_all(
-            AgendaEntry(target=target, patient=patient, due_at=now, reason="live") for patient in patients
+            AgendaEntry(target=target, patient=patient, due_at=now, reason=LIVE) for patient in patients
         )
 
 
@@ -34,7 +34,7 @@ def follow_rules(store: Store, target: str, fingerprint: str, now: datetime) -> 
     """Put everybody of a target on the agenda where other rules were in force when workers last started."""
     if not store.rulebooks.adopt(target, fingerprint):
         return
-    patients = _put_everybody(store, target, "rules", now)
+    patients = _put_everybody(store, target, RULES, now)
     _log.info("the rules have changed: every patient is looked at again", target=target, count=patients)
 
 

@@ -16,9 +16,9 @@ from types import MappingProxyType
 from afterdose.core.errors import EhrConflict, EhrError, EhrRefused, EhrUnavailable, LeaseLost, StoreError
 from afterdose.core.reasons import Reason
 from afterdose.logs import get_logger
+from afterdose.store.due import DOUBTED
 from afterdose.store.rows import Claim
 from afterdose.store.store import Store
-from afterdose.work.doubt import DOUBTED
 from afterdose.work.reconcile import Reconciler
 from afterdose.work.retry import next_attempt
 from afterdose.work.trail import reading

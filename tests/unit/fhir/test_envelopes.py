@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from afterdose.core.errors import BadInput, Problem
 from afterdose.fhir.envelopes import Envelope, Event, Unread, read
-from afterdose.work.envelopes import receive
-from afterdose.work.reception import Origin, Reception
+from afterdose.work.intake.envelopes import receive
+from afterdose.work.intake.reception import Origin, Reception
 
 ORIGIN = Origin("store", "ehr", "https://ehr.example.org/fhir")
 DOSE = "MedicationAdministration"

@@ -21,7 +21,7 @@ from afterdose.store.rows import Arrival, Receipt
 from afterdose.web.app import create_app
 from afterdose.web.metrics import WebMetrics
 from afterdose.web.services import WebServices
-from afterdose.work.messages import Messages
+from afterdose.work.intake.messages import Messages
 from web_server import OPERATIONS, TOKEN, write_settings
 
 CANARY = "PHICANARY-Doe-Jane"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from afterdose.core.errors import BadInput
-from afterdose.work.intake import BUNDLE_TYPES, Origin, deletion, receive
+from afterdose.work.intake.bodies import BUNDLE_TYPES, Origin, deletion, receive
 
 ORIGIN = Origin("mar", "ehr", "https://ehr.example.org/fhir")
 

@@ -7,7 +7,7 @@ import pytest
 from afterdose.core.care import ArtifactKey, ArtifactKind, Standing
 from afterdose.core.identity import artifact_id
 from afterdose.store.rows import LedgerRow
-from afterdose.work.ledger_view import has_plan
+from afterdose.work.delivery.ledger_view import has_plan
 
 
 def rows(kind: ArtifactKind = ArtifactKind.CARE_PLAN, **columns) -> dict[ArtifactKey, LedgerRow]:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterdose.work.merge import fingerprint, merge, rebase, settle, still_ours
+from afterdose.work.delivery.merge import fingerprint, merge, rebase, settle, still_ours
 
 
 def a_plan(**elements):

@@ -8,7 +8,7 @@ import pytest
 
 from afterdose.core.errors import BadInput
 from afterdose.store.rows import Arrival
-from afterdose.work.intake import Origin, Reception, receive
+from afterdose.work.intake.bodies import Origin, Reception, receive
 
 EXAMPLES = Path(__file__).parents[2] / "wire" / "backport"
 ORIGIN = Origin("mar", "ehr", "https://example.org/fhir")

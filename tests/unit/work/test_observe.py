@@ -3,8 +3,8 @@
 import pytest
 
 from afterdose.core.care import ArtifactKind
-from afterdose.work.merge import fingerprint
-from afterdose.work.observe import with_activation
+from afterdose.work.delivery.merge import fingerprint
+from afterdose.work.delivery.observe import with_activation
 
 DRAFT, ACTIVE = {"status": fingerprint("draft")}, {"status": fingerprint("active")}
 

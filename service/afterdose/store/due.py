@@ -1,0 +1,20 @@
+"""Why a patient is due: the codes on the agenda, beside those of the errors that workers met."""
+
+from typing import Final
+
+ARRIVED: Final = "facts"
+"""Something was received about the patient."""
+LIVE: Final = "live"
+"""The target was in shadow mode when the patient was last decided about, and is live now."""
+RULES: Final = "rules"
+"""A protocol, a calendar, a code map or a setting has changed."""
+MOVED: Final = "identity"
+"""Records were merged, or a merge was taken back."""
+REPLAY: Final = "replay"
+"""A person asked for it."""
+RESTORED: Final = "restored"
+"""Our store was put back from a copy: the EHR may hold more than was remembered."""
+PUT_BACK: Final = "ehr-put-back"
+"""The EHR was put back from a copy: it holds less than was written, or older."""
+DOUBTED: Final = "doubted"
+"""A worker was overtaken while it may have written: there may be doubles."""
