@@ -355,7 +355,7 @@ def test_the_table_shows_local_times_and_the_reasons_in_words(tmp_path: Path) ->
     assert result.exit_code == 0
     assert "dose-7" in result.stdout
     assert "Mon 5 Jan 2026 10:10 EST" in result.stdout
-    assert "Nasal esketamine" in result.stdout
+    assert "psychiatric use only" in result.stdout
     assert "1 care plan, 1 appointment, 0 tasks" in result.stdout
 
 

@@ -16,7 +16,7 @@ from afterdose.core.plan import decide
 from afterdose.fhir import conform
 from afterdose.fhir.decode import decode_dose
 from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead
-from afterdose.fhir.narrative import Wording
+from afterdose.fhir.sentences import Wording
 from afterdose.work.delivery.drafts import drafts
 
 FIRST_DOSE = datetime(2026, 1, 5, 15, 10, tzinfo=UTC)

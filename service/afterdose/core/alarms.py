@@ -33,7 +33,7 @@ from afterdose.core.window import NextDose, next_after, window_after
 _ALARMS = (ArtifactKind.WARNING_TASK, ArtifactKind.GUARANTEE_TASK, ArtifactKind.WAITING_TASK)
 _PLANNED = frozenset({Outcome.PLANNED, Outcome.UNMET})
 _NOBODYS_CHOICE = frozenset({Reason.WINDOW_CUT, Reason.NO_CLINIC_HOURS})
-_WITHOUT = frozenset({SessionClass.POST_WINDOW, None})
+_WITHOUT = frozenset({SessionClass.BEFORE_WINDOW, SessionClass.POST_WINDOW, None})
 _A_WEEK = timedelta(weeks=1)
 
 

@@ -218,6 +218,9 @@ def _session(
     elif clinic.early_edge and occasion.anchor + rules.early_edge.after <= start < window.opens:
         session_class, ranked = SessionClass.EARLY_EDGE, float(rules.early_edge.score)
         period_start, period_end = start, max(window.closes, end)
+    elif start < window.opens:
+        session_class, ranked = SessionClass.BEFORE_WINDOW, 0.0
+        period_start, period_end = start, window.closes
     else:
         session_class, ranked = SessionClass.POST_WINDOW, 0.0
         reasons.append(Reason.POST_WINDOW)

@@ -45,7 +45,7 @@ def _tasks(verdict: DoseVerdict, desk: Desk) -> list[DesiredTask]:
         key = desk.standings.key(ArtifactKind.REVIEW_TASK, subject)
         due = verdict.window.opens if verdict.window else None
         found.append(DesiredTask(key=key, verdict=verdict, reasons=verdict.reasons, due=due))
-    if verdict.outcome is Outcome.UNMET and verdict.session is not None and _needs_a_person(verdict, desk):
+    if verdict.outcome is Outcome.UNMET and verdict.session is not None and _needs_a_person(verdict):
         found.append(
             DesiredTask(
                 key=desk.standings.key(ArtifactKind.UNMET_TASK, subject),
@@ -63,14 +63,13 @@ def _tasks(verdict: DoseVerdict, desk: Desk) -> list[DesiredTask]:
     return found
 
 
-def _needs_a_person(verdict: DoseVerdict, desk: Desk) -> bool:
+def _needs_a_person(verdict: DoseVerdict) -> bool:
     """Whether an unmet session is somebody's work: not when it came too late, nor when a proposal was declined."""
-    if is_too_late(verdict) or verdict.session is None or verdict.session_id is None:
+    if is_too_late(verdict) or verdict.session is None:
         return False
     if not _NOBODYS_WORK.isdisjoint(verdict.session.reasons):
         return False
-    declined = verdict.session.reasons == (Reason.CANCELLED_BY_PERSON,)
-    return not declined or desk.standings.lost_visit(verdict.session_id) is not None
+    return verdict.session.reasons != (Reason.CANCELLED_BY_PERSON,)
 
 
 def _deadline(verdict: DoseVerdict, snapshot: Snapshot) -> datetime | None:

@@ -188,9 +188,8 @@ def _session(
     )
     if theirs := standings.visit(member.session_id):
         return booked(occasion, theirs.start, theirs.end, case.rules, clinic)
-    if lost := standings.lost_visit(member.session_id):
-        reason = Reason.VISIT_MISSED if lost.ehr_status == "noshow" else Reason.CANCELLED_BY_PERSON
-        return Session(state=SessionState.UNMET, reasons=(reason,))
+    if standings.lost_visit(member.session_id) is not None:
+        return Session(state=SessionState.UNMET, reasons=(Reason.VISIT_MISSED,))
     if standings.is_tombstone(ArtifactKind.APPOINTMENT, member.session_id):
         return Session(state=SessionState.UNMET, reasons=(Reason.CANCELLED_BY_PERSON,))
     ended = standings.is_tombstone(ArtifactKind.CARE_PLAN, member.course_id)

@@ -43,6 +43,8 @@ class SessionClass(StrEnum):
     IN_WINDOW = "in-window"
     EDGE = "edge"
     EARLY_EDGE = "early-edge"
+    BEFORE_WINDOW = "before-window"
+    """Where people alone put a visit, or left it when its dose was corrected."""
     POST_WINDOW = "post-window"
 
 

@@ -23,15 +23,9 @@ from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, DoseKey
 from afterdose.core.identity import artifact_id
 from afterdose.core.reasons import Reason
-from afterdose.fhir.narrative import (
-    Wording,
-    activity_line,
-    course_title,
-    plan_narrative,
-    preparation_line,
-    session_line,
-)
+from afterdose.fhir.narrative import course_title, plan_narrative
 from afterdose.fhir.r4 import ACTIVITY_TITLE_EXTENSION, Canonicals
+from afterdose.fhir.sentences import Wording, activity_line, preparation_line, session_line, visit_line
 from afterdose.fhir.times import format_instant
 from afterdose.fhir.v2.translate import is_translated
 from afterdose.fhir.words import INTEGRATION, PREPARATION
@@ -192,7 +186,7 @@ def care_plan(plan: DesiredPlan, head: Letterhead) -> Resource:
     if plan.goal is not None and plan.goal in head.references:
         resource["goal"] = [{"reference": head.references[plan.goal]}]
     activities = [_preparation(one, head) for one in plan.preparations if one.key in head.references]
-    activities += [_visit(one, head) for one in plan.appointments if one.key in head.references]
+    activities += [_visit(one, plan, head) for one in plan.appointments if one.key in head.references]
     activities += [_activity(one, head) for one in plan.activities if one.key in head.references]
     if activities:
         resource["activity"] = activities
@@ -203,8 +197,8 @@ def care_plan(plan: DesiredPlan, head: Letterhead) -> Resource:
     return resource
 
 
-def _visit(appointment: DesiredAppointment, head: Letterhead) -> Resource:
-    text = "Withdrawn." if appointment.cancelled else session_line(appointment.verdict, head.words)
+def _visit(appointment: DesiredAppointment, plan: DesiredPlan, head: Letterhead) -> Resource:
+    text = "Withdrawn." if appointment.cancelled else visit_line(appointment.verdict, plan, head.words)
     return _named(INTEGRATION, text, head.references[appointment.key], head)
 
 

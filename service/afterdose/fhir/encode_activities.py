@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from afterdose.core.care import ArtifactKind, DesiredActivity, DesiredGoal, PlanStatus, Repetition
 from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead, Resource, coding, period
-from afterdose.fhir.narrative import activity_title
+from afterdose.fhir.sentences import activity_title
 from afterdose.fhir.times import format_instant
 from afterdose.fhir.words import ActivityWords
 

@@ -13,6 +13,7 @@ from afterdose.core.care import ArtifactKey, DesiredPlan, PlanStatus
 from afterdose.fhir.encode import Letterhead, Resource, concept, period
 from afterdose.fhir.narrative import course_title, plan_narrative
 from afterdose.fhir.plain import plain_text
+from afterdose.fhir.times import format_local, parse_instant
 
 _ENDED = frozenset({PlanStatus.ENTERED_IN_ERROR, PlanStatus.REVOKED})
 
@@ -89,7 +90,7 @@ def task_message(task: Resource, key: ArtifactKey, head: Letterhead) -> Resource
         said.append(f"{former['type']['text']}: {former['valueReference']['reference']}.")
     due = task.get("restriction", {}).get("period", {}).get("end")
     if due is not None and task["status"] != "cancelled":
-        said.append(f"By {due}.")
+        said.append(f"By {format_local(parse_instant(due), head.words.clinic.zone)}.")
     return _message(key, " ".join(said), head) | {"meta": task["meta"]}
 
 

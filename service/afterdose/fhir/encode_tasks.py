@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from afterdose.core.care import ArtifactKind, DesiredTask
+from afterdose.core.reasons import Reason
 from afterdose.fhir.encode import Letterhead, Resource, concept
 from afterdose.fhir.times import format_instant
 
@@ -17,6 +18,13 @@ _WORDS: Mapping[ArtifactKind, str] = {
     "please move it to this record or end it there; software does neither",
 }
 
+_WHERE_UNMET: Mapping[Reason, str] = {
+    Reason.VISIT_MISSED: "A booked follow-up session was missed or cancelled: please arrange another one",
+    Reason.COURSE_ENDED_BY_PERSON: "A treatment was given after the plan of its course was ended: please decide "
+    "whether a follow-up session is wanted",
+    Reason.RETRIES_EXHAUSTED: "A follow-up session could not be proposed in time: please find another way",
+}
+"""What an unmet session asks for where it is not for want of time."""
 _FORMER = "Former patient record"
 
 
@@ -31,7 +39,7 @@ def task(desired: DesiredTask, head: Letterhead) -> Resource:
         "intent": "proposal",
         "priority": "routine",
         "code": concept(head.codes.outbound[str(desired.key.kind)]),
-        "description": _WORDS[desired.key.kind] + ".",
+        "description": _asked(desired) + ".",
         "for": {"reference": f"Patient/{desired.patient or head.patient}"},
         "requester": head.author(),
         "reasonCode": {"text": "; ".join(head.words.reason_text(reason) for reason in desired.reasons)},
@@ -51,6 +59,14 @@ def task(desired: DesiredTask, head: Letterhead) -> Resource:
     if desired.cancelled:
         resource["statusReason"] = {"text": "No longer needed"}
     return resource
+
+
+def _asked(desired: DesiredTask) -> str:
+    if desired.key.kind is ArtifactKind.UNMET_TASK:
+        other = next((_WHERE_UNMET[reason] for reason in desired.reasons if reason in _WHERE_UNMET), None)
+        if other is not None:
+            return other
+    return _WORDS[desired.key.kind]
 
 
 def _focus(desired: DesiredTask, head: Letterhead) -> Resource | None:

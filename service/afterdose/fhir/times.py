@@ -118,9 +118,11 @@ def format_local(moment: datetime, zone: tzinfo) -> str:
 def _local(instant: datetime, zone: tzinfo) -> str:
     local = instant.astimezone(zone)
     name = local.tzname() or ""
+    if not name.isalpha():  # zones whose offset is all their name: +11, +1030
+        name = f"UTC{name[:3]}:{name[3:]}".removesuffix(":")
     return (
         f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} {local.year:04d} "
-        f"{local.hour:02d}:{local.minute:02d} {name if name.isalpha() else f'UTC{name}'}"
+        f"{local.hour:02d}:{local.minute:02d} {name}"
     )
 
 

@@ -27,8 +27,8 @@ from afterdose.core.plan import decide
 from afterdose.core.wishes import OPEN_PLANS
 from afterdose.ehr.ladder import Ladder
 from afterdose.fhir.encode import Letterhead
-from afterdose.fhir.narrative import Wording
 from afterdose.fhir.rungs import Artifact
+from afterdose.fhir.sentences import Wording
 from afterdose.store.due import ARRIVED, PUT_BACK
 from afterdose.store.rows import Claim, LedgerRow, OutcomeRow, Reading
 from afterdose.store.store import Store

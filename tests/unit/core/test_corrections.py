@@ -21,6 +21,7 @@ from afterdose.core.care import (
     ArtifactKey,
     ArtifactKind,
     PlanStatus,
+    SessionClass,
     SessionState,
     Standing,
 )
@@ -120,8 +121,19 @@ def test_a_proposal_that_a_person_cancelled_is_not_made_again() -> None:
     assert len(care.plans) == 1
 
 
-def test_a_missed_visit_asks_a_person_to_book_again() -> None:
-    snapshot = written(a_snapshot(MONDAY), booked=True, ehr_status="noshow", standing=Standing.TAKEN_OVER)
+def test_a_booked_visit_that_a_correction_left_before_the_window_is_not_called_late() -> None:
+    snapshot = written(a_snapshot(MONDAY), booked=True, ehr_status="booked", start=local("2026-01-06 11:00"))
+    moved = decide(with_doses(snapshot, a_dose("2026-01-05 15:00", id="mon")), NOW)
+    session = verdict_of(moved, "mon").session
+    assert (session.session_class, session.reasons) == (SessionClass.BEFORE_WINDOW, (Reason.TAKEN_OVER,))
+    assert len(tasks_of(moved, ArtifactKind.BOOKED_TASK)) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "standing"), [("noshow", Standing.TAKEN_OVER), ("cancelled", Standing.REMOVED_BY_PERSON)]
+)
+def test_a_missed_or_cancelled_visit_asks_a_person_to_book_again(status: str, standing: Standing) -> None:
+    snapshot = written(a_snapshot(MONDAY), booked=True, ehr_status=status, standing=standing)
     care = decide(snapshot, NOW)
     (task,) = tasks_of(care, ArtifactKind.UNMET_TASK)
     assert task.reasons == (Reason.VISIT_MISSED,)

@@ -20,7 +20,7 @@ from afterdose.core.wishes import OPTIONAL
 from afterdose.fhir import conform
 from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead
 from afterdose.fhir.encode_activities import activity, goal
-from afterdose.fhir.narrative import Wording
+from afterdose.fhir.sentences import Wording
 from afterdose.work.reports.preview import resources
 from builders import a_context, a_dose, a_planned_dose, a_snapshot, after_writing, codes_for_tests, local
 

@@ -123,6 +123,9 @@ def test_local_times_name_their_zone() -> None:
 
     assert times.format_local(moment, ZoneInfo("America/New_York")) == "Tue 6 Jan 2026 10:30 EST"
     assert times.format_local(moment, ZoneInfo("America/Sao_Paulo")) == "Tue 6 Jan 2026 12:30 UTC-03"
+    assert (
+        times.format_local(utc(2026, 7, 6, 15, 30), ZoneInfo("Australia/Lord_Howe")) == "Tue 7 Jul 2026 02:00 UTC+10:30"
+    )
 
 
 @given(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.timezones()))  # noqa: DTZ001

@@ -15,7 +15,7 @@ from afterdose.core.care import (
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.core.window import NextDose
 from afterdose.fhir.administration import TYPE
-from afterdose.fhir.narrative import Wording
+from afterdose.fhir.sentences import Wording
 from afterdose.fhir.times import format_local
 from afterdose.work.reports.preview import Preview
 from afterdose.work.reports.svg import Mark
@@ -26,6 +26,7 @@ _CLASSES = {
     SessionClass.IN_WINDOW: (Mark.IN_WINDOW, "in the window"),
     SessionClass.EDGE: (Mark.EDGE, "begins in the window and ends after it"),
     SessionClass.EARLY_EDGE: (Mark.EARLY_EDGE, "the day after the dose, before the window opens"),
+    SessionClass.BEFORE_WINDOW: (Mark.EARLY_EDGE, "before the window opens"),
     SessionClass.POST_WINDOW: (Mark.POST_WINDOW, "after the window"),
 }
 _HOUR = timedelta(hours=1)
