@@ -23,7 +23,7 @@ from afterdose.ehr.ladder import Ladder, decide, site_tells
 from afterdose.ehr.token_endpoint import NeedsOf, TokenEndpoint
 from afterdose.ehr.tokens import AccessTokens
 from afterdose.ehr.wire import Answer, Request
-from afterdose.fhir.rungs import Artifact
+from afterdose.fhir.encode.rungs import Artifact
 from afterdose.logs import get_logger
 from afterdose.settings import (
     ClientSecret,

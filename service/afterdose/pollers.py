@@ -8,7 +8,7 @@ from uuid import uuid4
 from afterdose.content.content import Content
 from afterdose.core.errors import BadSettings
 from afterdose.ehr.client import EhrClient
-from afterdose.fhir.rungs import CohortKind
+from afterdose.fhir.encode.rungs import CohortKind
 from afterdose.settings import CohortSettings, PollSettings, SourceSettings
 from afterdose.store.store import Store
 from afterdose.work.intake.reception import Origin

@@ -10,7 +10,7 @@ from afterdose.core.errors import BadContent, BadSettings
 from afterdose.ehr.outbound import Outbound
 from afterdose.ehr.sender_keys import FetchedKeys, FileKeys, SenderKeys
 from afterdose.ehr.wire import Request
-from afterdose.fhir.local_codes import LocalCodes
+from afterdose.fhir.decode.local_codes import LocalCodes
 from afterdose.settings import BearerSettings, Settings, SourceSettings
 
 

@@ -17,7 +17,7 @@ from afterdose.content.content import Content
 from afterdose.content.ehrs import read_ehr
 from afterdose.core.errors import BadSettings
 from afterdose.ehr.client import EhrClient
-from afterdose.fhir.administration import TYPE as ADMINISTRATION
+from afterdose.fhir.decode.administration import TYPE as ADMINISTRATION
 from afterdose.fhir.subscription import SubscriptionFacts
 from afterdose.settings import ClientSecret, Settings, Smart, SourceSettings, is_loopback
 from afterdose.settings.subscribing import TYPES

@@ -16,7 +16,7 @@ from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Dose
 from afterdose.core.errors import BadSettings
 from afterdose.ehr.ladder import check_pins, site_tells
-from afterdose.fhir.rungs import Artifact
+from afterdose.fhir.encode.rungs import Artifact
 from afterdose.pollers import poller
 from afterdose.rulebook import rules_in_force
 from afterdose.senders import local_codes

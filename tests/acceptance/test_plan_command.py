@@ -8,7 +8,7 @@ import pytest
 
 from afterdose.content.content import load_content
 from afterdose.content.locate import bundled
-from afterdose.fhir import conform
+from afterdose.fhir.conform import check
 from fhir_inputs import (
     ALCOHOL,
     DEPRESSION,
@@ -39,7 +39,7 @@ def planned(*arguments: str, text: str | None = None) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     for resource in document["resources"]:
-        assert conform.problems(resource, profiles=_PROFILES) == ()
+        assert check.problems(resource, profiles=_PROFILES) == ()
     return document
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from afterdose.content.content import load_content
 from afterdose.content.locate import bundled
-from afterdose.fhir import conform
+from afterdose.fhir.conform import check
 from fhir_inputs import DEPRESSION, KETAMINE, a_file, at, infusion, local, run, spray
 
 MARKS = "https://afterdose.org/fhir/CodeSystem/afterdose-mark"
@@ -21,7 +21,7 @@ def planned(*arguments: str) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     document: dict[str, Any] = json.loads(result.stdout)
     for resource in document["resources"]:
-        assert conform.problems(resource, profiles=_PROFILES) == ()
+        assert check.problems(resource, profiles=_PROFILES) == ()
     return document
 
 

@@ -13,10 +13,10 @@ from afterdose.core.care import ArtifactKey, Care, Known, KnownArtifact, Snapsho
 from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Context, Dose, DoseKey
 from afterdose.core.plan import decide
-from afterdose.fhir import conform
-from afterdose.fhir.decode import decode_dose
-from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead
-from afterdose.fhir.sentences import Wording
+from afterdose.fhir.conform import check
+from afterdose.fhir.decode.dose import decode_dose
+from afterdose.fhir.encode.care import RESOURCE_TYPE, Letterhead
+from afterdose.fhir.encode.sentences import Wording
 from afterdose.work.delivery.drafts import drafts
 
 FIRST_DOSE = datetime(2026, 1, 5, 15, 10, tzinfo=UTC)
@@ -103,7 +103,7 @@ def _once(
     for draft in made:
         if wanted[draft.key] == written.get(draft.key):
             continue
-        if conform.problems(draft.build(references), profiles=content.profiles):
+        if check.problems(draft.build(references), profiles=content.profiles):
             raise RuntimeError("what we make is not conformant")
     return care, wanted
 

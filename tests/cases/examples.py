@@ -14,8 +14,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from test_cases import CASES, PATIENT, content, run  # noqa: E402
 
 from afterdose.core.identity import artifact_id  # noqa: E402
-from afterdose.fhir.encode import Letterhead  # noqa: E402
-from afterdose.fhir.sentences import Wording  # noqa: E402
+from afterdose.fhir.encode.care import Letterhead  # noqa: E402
+from afterdose.fhir.encode.sentences import Wording  # noqa: E402
 from afterdose.work.reports.preview import resources  # noqa: E402
 
 EXAMPLES = HERE.parents[1] / "profiles" / "examples"

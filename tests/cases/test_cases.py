@@ -21,11 +21,11 @@ from afterdose.core.identity import dose_session_id, preparation_id
 from afterdose.core.person import Person
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Reason
-from afterdose.fhir.announced import announcements
-from afterdose.fhir.around import happenings
-from afterdose.fhir.decode import decode_context, decode_dose
-from afterdose.fhir.offline import Entry, Pool
-from afterdose.fhir.person import read_person
+from afterdose.fhir.decode.announced import announcements
+from afterdose.fhir.decode.around import happenings
+from afterdose.fhir.decode.dose import decode_context, decode_dose
+from afterdose.fhir.decode.offline import Entry, Pool
+from afterdose.fhir.decode.person import read_person
 from builders import after_writing
 
 HERE = Path(__file__).parent

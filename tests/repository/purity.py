@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "service" / "afterdose"
 PURE = (
     "core/*.py",
     "fhir/*.py",
-    "fhir/v2/*.py",
+    "fhir/*/*.py",
     "ehr/__init__.py",
     "ehr/interactions.py",
     "ehr/wire.py",
@@ -73,8 +73,8 @@ HARMLESS = frozenset(
 # FHIR's own models describe the shapes that our resources are checked against, python-hl7 splits messages, and orjson
 # writes JSON; nothing else may use them.
 LIBRARIES = {
-    "fhir/conform.py": "fhir.resources",
-    "fhir/shapes.py": "fhir.resources",
+    "fhir/conform/check.py": "fhir.resources",
+    "fhir/conform/shapes.py": "fhir.resources",
     "fhir/strict_json.py": "orjson",
     "fhir/v2/er7.py": "hl7",
     "work/delivery/merge.py": "orjson",

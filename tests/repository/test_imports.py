@@ -28,10 +28,16 @@ LAYERS = (
     ),
     *("store", "content", "fhir", "affinity", "core", "logs", "memory"),
 )
-INSIDE_WORK = (
-    *("worker", "reconcile", "rehearsal", "reports", "sources", "starting", "delivery", "snapshot", "intake"),
-    *("line", "target", "clinics", "late", "persist", "retry", "source", "trail", "watch"),
-)
+INSIDE = {
+    "work": (
+        *("worker", "reconcile", "rehearsal", "reports", "sources", "starting", "delivery", "snapshot", "intake"),
+        *("line", "target", "clinics", "late", "persist", "retry", "source", "trail", "watch"),
+    ),
+    "fhir": (
+        *("encode", "v2", "conform", "decode", "outcome", "subscription"),
+        *("elements", "r4", "references", "resource_types", "strict_json", "times"),
+    ),
+}
 
 
 def lint(folder: Path, package_root: Path) -> tuple[int, str]:
@@ -46,15 +52,16 @@ def imitation(tmp_path: Path) -> Path:
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     package = tmp_path / "afterdose"
     package.mkdir()
-    (package / "work").mkdir()
-    for module in ("__init__", *LAYERS, *(f"work.{inside}" for inside in INSIDE_WORK)):
+    for room in INSIDE:
+        (package / room).mkdir()
+    for module in ("__init__", *LAYERS, *(f"{room}.{name}" for room, names in INSIDE.items() for name in names)):
         module_file(tmp_path, module).touch()
     return tmp_path
 
 
 def module_file(imitation: Path, module: str) -> Path:
-    inside = "work/__init__" if module == "work" else module.replace(".", "/")
-    return imitation / "afterdose" / f"{inside}.py"
+    path = f"{module}/__init__" if module in INSIDE else module.replace(".", "/")
+    return imitation / "afterdose" / f"{path}.py"
 
 
 def test_afterdose_keeps_its_import_contract() -> None:
@@ -101,6 +108,8 @@ def test_a_package_without_wrong_imports_keeps_the_contract(imitation: Path) -> 
         ("work.intake", "work.snapshot"),
         ("work.snapshot", "work.delivery"),
         ("work.sources", "work.reconcile"),
+        ("fhir.conform", "fhir.decode"),
+        ("fhir.decode", "fhir.encode"),
     ],
 )
 def test_an_import_against_the_direction_is_caught(imitation: Path, importer: str, imported: str) -> None:

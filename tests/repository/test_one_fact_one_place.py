@@ -45,13 +45,13 @@ UNDISPUTED = {
     "core/numbering.py": {"64": "gaps that are told apart"},
     "core/slots.py": {"24": "hours in a day", "60": "minutes in an hour", "4096": "days that are kept at hand"},
     "core/standing.py": {"2": "a place in an order", "3": "a place in an order"},
-    "fhir/decode.py": {"0.001": "kilograms in a gram", "0.45359237": "kilograms in a pound"},
-    "fhir/dosage.py": {"1000": "millilitres in a litre"},
+    "fhir/decode/dose.py": {"0.001": "kilograms in a gram", "0.45359237": "kilograms in a pound"},
+    "fhir/decode/dosage.py": {"1000": "millilitres in a litre"},
 }
 # Codes that stand in mappings/ and in the code too, because FHIR itself requires them.
 REQUIRED_BY_FHIR = {
     "cli/story.py": {"AMB": "Encounter.class is required by R4, and the demo plays the EHR that sends it"},
-    "fhir/conform_invariants.py": {"UCUM": "the name that a rule of R4 gives to the units"},
+    "fhir/conform/invariants.py": {"UCUM": "the name that a rule of R4 gives to the units"},
 }
 TERMINOLOGY = re.compile(r"rxnorm|snomed\.info|loinc\.org", re.IGNORECASE)
 UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")

@@ -8,7 +8,7 @@ import click
 
 from afterdose.cli.operate import config_option, opened
 from afterdose.core.errors import BadInput
-from afterdose.fhir.audit_event import audit_event
+from afterdose.fhir.encode.audit_event import audit_event
 from afterdose.fhir.times import format_instant, parse_instant
 from afterdose.store.audit import BEGINNING, Kept
 

@@ -20,7 +20,7 @@ from afterdose.bootstrap import utc_now
 from afterdose.cli.inputs import Unreadable
 from afterdose.content.content import load_content
 from afterdose.core.errors import BadInput
-from afterdose.fhir.offline import Entry, Pool, read
+from afterdose.fhir.decode.offline import Entry, Pool, read
 from afterdose.settings import Settings, load_settings
 from afterdose.store.store import open_store
 from afterdose.work.intake.backfill import MOST_TOLD, told

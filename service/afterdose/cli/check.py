@@ -20,8 +20,8 @@ from afterdose.ehr.client import EhrClient
 from afterdose.ehr.interactions import Interaction
 from afterdose.ehr.ladder import Ladder, check_pins, decide, site_tells
 from afterdose.ehr.token_endpoint import LARGEST_CLOCK_ERROR, Grant
-from afterdose.fhir.administration import TYPE
-from afterdose.fhir.rungs import Artifact
+from afterdose.fhir.decode.administration import TYPE
+from afterdose.fhir.encode.rungs import Artifact
 from afterdose.fhir.subscription import standing
 from afterdose.fhir.times import format_instant
 from afterdose.pollers import checked, roster

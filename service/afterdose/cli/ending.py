@@ -10,7 +10,7 @@ from rich.table import Table
 
 from afterdose.cli.story import Story
 from afterdose.core.reasons import Reason
-from afterdose.fhir.encode import status_element
+from afterdose.fhir.encode.care import status_element
 from afterdose.fhir.times import format_local
 from afterdose.sandbox import SandboxEHR
 from afterdose.workshop import Workshop

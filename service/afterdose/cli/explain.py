@@ -12,7 +12,7 @@ import click
 
 from afterdose.content.content import Content, load_content
 from afterdose.core.dose import DoseKey
-from afterdose.fhir.administration import TYPE
+from afterdose.fhir.decode.administration import TYPE
 from afterdose.fhir.references import local_id
 from afterdose.fhir.times import format_local, parse_instant
 from afterdose.settings import Settings, load_settings

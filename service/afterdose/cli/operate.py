@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from afterdose.fhir.administration import TYPE
+from afterdose.fhir.decode.administration import TYPE
 from afterdose.fhir.references import local_id
 from afterdose.fhir.times import format_instant
 from afterdose.settings import Settings, load_settings

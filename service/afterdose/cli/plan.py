@@ -17,9 +17,9 @@ from afterdose.core.care import DoseVerdict
 from afterdose.core.clinic import Clinic
 from afterdose.core.errors import BadInput
 from afterdose.core.reasons import Outcome
-from afterdose.fhir.encode import Letterhead
-from afterdose.fhir.offline import Entry, Pool, read
-from afterdose.fhir.sentences import Wording, preparation_line, session_line, warning_line, window_line
+from afterdose.fhir.decode.offline import Entry, Pool, read
+from afterdose.fhir.encode.care import Letterhead
+from afterdose.fhir.encode.sentences import Wording, preparation_line, session_line, warning_line, window_line
 from afterdose.fhir.times import format_local, parse_instant
 from afterdose.work.reports.drawing import drawing
 from afterdose.work.reports.preview import Preview, Site, heard_as_given, heard_now, resources

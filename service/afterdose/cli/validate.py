@@ -10,9 +10,9 @@ import click
 from afterdose.cli.inputs import FILES, bytes_of, name_of
 from afterdose.content.content import load_content
 from afterdose.core.errors import Problem
-from afterdose.fhir.conform import CHECKED_TYPES
+from afterdose.fhir.conform.check import CHECKED_TYPES
+from afterdose.fhir.conform.validate import Checked, validate_text
 from afterdose.fhir.outcome import Severity, operation_outcome
-from afterdose.fhir.validate import Checked, validate_text
 
 _ALL_OK = Problem("informational", "", "All OK")
 _UNREADABLE = frozenset({"structure", "value", "too-costly"})

@@ -20,10 +20,10 @@ from afterdose.core.dose import Family
 from afterdose.core.errors import BadContent
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Reason
-from afterdose.fhir.profile_rules import ProfileRules, codes_of, profile_rules
+from afterdose.fhir.conform.profile_rules import ProfileRules, codes_of, profile_rules
+from afterdose.fhir.encode.rungs import EhrFacts
+from afterdose.fhir.encode.words import PlanWords
 from afterdose.fhir.r4 import Canonicals
-from afterdose.fhir.rungs import EhrFacts
-from afterdose.fhir.words import PlanWords
 
 _PROFILES = ("integration-careplan", "integration-appointment", "plasticity-window")
 _BOUND = "anchor-basis"

@@ -7,8 +7,8 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from afterdose.content.locate import choose
 from afterdose.content.schemas import Count, Day, Flag, Strict, load, read_toml, words
+from afterdose.fhir.encode.rungs import Artifact, CohortKind, EhrFacts, TypeFacts, rungs_of
 from afterdose.fhir.resource_types import R4_TYPES
-from afterdose.fhir.rungs import Artifact, CohortKind, EhrFacts, TypeFacts, rungs_of
 from afterdose.fhir.subscription import DELETIONS, FORMS, Addition, SubscriptionFacts
 
 _NEEDS = ("location", "pool", "sender")

@@ -10,7 +10,7 @@ from afterdose.content.codes import concept_rows
 from afterdose.content.locate import find
 from afterdose.content.schemas import Strict, load, one_of, read_toml, words
 from afterdose.core.errors import BadContent
-from afterdose.fhir.administration import STATUSES
+from afterdose.fhir.decode.administration import STATUSES
 from afterdose.fhir.v2.mapping import FIELDS_OF, Action, Alternatives, FieldRef, Row, Rule, V2Mapping
 
 FILE = "mappings/v2/ras-o17.toml"

@@ -6,7 +6,7 @@ from afterdose.content.activities import Activity, ActivityFile, Text
 from afterdose.core.activities import ACTIVITIES
 from afterdose.core.artifact import ArtifactKind
 from afterdose.core.errors import BadContent
-from afterdose.fhir.words import ActivityWords, Passage, PlanWords
+from afterdose.fhir.encode.words import ActivityWords, Passage, PlanWords
 
 _SESSION, _PREPARATION = "integration-session", "preparation-session"
 _SAME_WORDS = {ArtifactKind.LATER_OUTCOME_CHECK: ArtifactKind.OUTCOME_CHECK}

@@ -1,6 +1,6 @@
 """What was given: one MedicationAdministration, as far as the rules need it.
 
-Values only. ``afterdose.fhir.decode`` makes them from what an EHR sent; nothing
+Values only. ``afterdose.fhir.decode.dose`` makes them from what an EHR sent; nothing
 here knows JSON.
 """
 

@@ -12,8 +12,8 @@ from afterdose.core.clinic import Clinic
 from afterdose.core.errors import BadSettings
 from afterdose.ehr.capabilities import Capabilities
 from afterdose.ehr.interactions import Interaction
-from afterdose.fhir.encode import END_OF, MISTAKE, status_element
-from afterdose.fhir.rungs import GENERIC, RUNG_NAMES, STEPS, WORKLIST, Artifact, EhrFacts, TypeFacts, rungs_of
+from afterdose.fhir.encode.care import END_OF, MISTAKE, status_element
+from afterdose.fhir.encode.rungs import GENERIC, RUNG_NAMES, STEPS, WORKLIST, Artifact, EhrFacts, TypeFacts, rungs_of
 
 # R4 is what we write; the shapes that we use are the same in R4B (http://hl7.org/fhir/R4B/diff.html).
 _VERSIONS = ("4.0", "4.3")

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from afterdose.ehr.answers import Resource
 from afterdose.ehr.client import EhrClient, EndlessPages
-from afterdose.fhir.administration import envelope
+from afterdose.fhir.decode.administration import envelope
 from afterdose.fhir.times import format_instant
 
 PAGE = 100

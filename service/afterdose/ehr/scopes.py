@@ -11,7 +11,7 @@ from enum import Enum
 
 from afterdose.ehr.interactions import ASKED_OF_CARE, INTERACTIONS, Interaction
 from afterdose.ehr.ladder import Ladder
-from afterdose.fhir.rungs import STEPS
+from afterdose.fhir.encode.rungs import STEPS
 
 Needs = Mapping[str, frozenset[Interaction]]
 """Resource type -> what we ask of it."""

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from afterdose.core.dose import DoseKey
-from afterdose.fhir.administration import TYPE as ADMINISTRATION
+from afterdose.fhir.decode.administration import TYPE as ADMINISTRATION
 from afterdose.store.append import append_postgres, append_sqlite, lock_postgres
 from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from afterdose.core.care import Membership, ReviewItem
 from afterdose.core.dose import DoseKey
 from afterdose.core.reasons import Outcome, Reason
-from afterdose.fhir.administration import TYPE as ADMINISTRATION
+from afterdose.fhir.decode.administration import TYPE as ADMINISTRATION
 from afterdose.store.engine import Database
 from afterdose.store.leases import check_fence, check_owner
 from afterdose.store.readings import keep_readings

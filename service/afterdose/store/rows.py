@@ -10,7 +10,7 @@ from afterdose.core.care import ArtifactKey, Standing
 from afterdose.core.dose import DoseKey
 from afterdose.core.errors import Problem
 from afterdose.core.reasons import Outcome, Reason
-from afterdose.fhir.administration import TYPE as ADMINISTRATION
+from afterdose.fhir.decode.administration import TYPE as ADMINISTRATION
 
 Interaction = Literal["upsert", "delete", "hint"]
 """What the sender says: this is the resource now, it is there no more, or that something became of it."""

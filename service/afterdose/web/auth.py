@@ -12,7 +12,7 @@ from flask import Flask, g, request
 
 from afterdose.core.errors import Problem
 from afterdose.ehr.sender_keys import SenderKeys
-from afterdose.fhir.administration import TYPE as ADMINISTRATION
+from afterdose.fhir.decode.administration import TYPE as ADMINISTRATION
 from afterdose.logs import get_logger
 from afterdose.settings import Settings, SourceSettings
 from afterdose.web.body import BodyReader

@@ -14,7 +14,8 @@ from prometheus_client import Counter
 from werkzeug.exceptions import MethodNotAllowed
 
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir import accepted, message, strict_json
+from afterdose.fhir import strict_json
+from afterdose.fhir.decode import accepted, message
 from afterdose.fhir.outcome import operation_outcome
 from afterdose.fhir.resource_types import R4_TYPES
 from afterdose.logs import get_logger

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from flask import Blueprint, Flask, Response, current_app
 
-from afterdose.fhir import accepted
+from afterdose.fhir.decode import accepted
 from afterdose.fhir.times import format_instant
 from afterdose.web.problems import FHIR_JSON, fhir_answer
 

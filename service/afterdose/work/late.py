@@ -10,7 +10,7 @@ from uuid import UUID
 
 from afterdose.core.care import ArtifactKey, Care
 from afterdose.ehr.ladder import Ladder
-from afterdose.fhir.rungs import Artifact
+from afterdose.fhir.encode.rungs import Artifact
 from afterdose.store.rows import LedgerRow
 
 

@@ -26,9 +26,9 @@ from afterdose.core.person import Person
 from afterdose.core.plan import decide
 from afterdose.core.wishes import OPEN_PLANS
 from afterdose.ehr.ladder import Ladder
-from afterdose.fhir.encode import Letterhead
-from afterdose.fhir.rungs import Artifact
-from afterdose.fhir.sentences import Wording
+from afterdose.fhir.encode.care import Letterhead
+from afterdose.fhir.encode.rungs import Artifact
+from afterdose.fhir.encode.sentences import Wording
 from afterdose.store.due import ARRIVED, PUT_BACK
 from afterdose.store.rows import Claim, LedgerRow, OutcomeRow, Reading
 from afterdose.store.store import Store

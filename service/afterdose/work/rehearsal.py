@@ -6,8 +6,8 @@ from afterdose.content.content import Content
 from afterdose.core.care import Care, Snapshot
 from afterdose.core.dose import Dose, DoseKey, Drug, Effective, Family, ProductKind, Route
 from afterdose.core.plan import decide
-from afterdose.fhir import conform
-from afterdose.fhir.encode import Letterhead
+from afterdose.fhir.conform import check
+from afterdose.fhir.encode.care import Letterhead
 from afterdose.work.delivery.drafts import drafts, placeholder
 
 _LASTED = timedelta(hours=1)
@@ -36,5 +36,5 @@ def rehearse(content: Content, head: Letterhead, now: datetime) -> Care:
     made = drafts(care, head)
     references = {draft.key: placeholder(draft.key) for draft in made}
     for draft in made:
-        conform.problems(draft.build(references), profiles=content.profiles)
+        check.problems(draft.build(references), profiles=content.profiles)
     return care

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from afterdose.ehr.client import EhrClient
 from afterdose.fhir import strict_json
-from afterdose.fhir.local_codes import LocalCodes, with_meanings
+from afterdose.fhir.decode.local_codes import LocalCodes, with_meanings
 
 Resource = dict[str, Any]
 

@@ -10,7 +10,7 @@ from afterdose.ehr import ladder as rungs
 from afterdose.ehr.capabilities import Capabilities
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.ladder import Ladder
-from afterdose.fhir.rungs import GENERIC, Artifact, EhrFacts
+from afterdose.fhir.encode.rungs import GENERIC, Artifact, EhrFacts
 from afterdose.logs import get_logger
 from afterdose.work.source import Source
 

@@ -8,7 +8,7 @@ from afterdose.content.content import load_content
 from afterdose.core.errors import BadSettings
 from afterdose.ehr.capabilities import Capabilities
 from afterdose.ehr.ladder import PlanMode, check_pins, decide
-from afterdose.fhir.rungs import GENERIC, STEPS, Artifact
+from afterdose.fhir.encode.rungs import GENERIC, STEPS, Artifact
 
 ALL = frozenset({"read", "search-type", "create", "update"})
 SITE = frozenset({"location", "pool", "sender"})

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from afterdose.fhir.accepted import TYPES, patient_of, problems
+from afterdose.fhir.decode.accepted import TYPES, patient_of, problems
 
 BASE = "https://ehr.example.org/fhir"
 SUBJECT = {"reference": "Patient/p1"}

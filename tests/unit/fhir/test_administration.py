@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from afterdose.fhir.administration import envelope, problems
+from afterdose.fhir.decode.administration import envelope, problems
 from afterdose.fhir.references import contained, local_id, patient_id, short
 
 DATA = Path(__file__).parents[2] / "data" / "administrations"

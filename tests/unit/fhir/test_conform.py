@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterdose.content.content import load_content
-from afterdose.fhir import conform, strict_json
-from afterdose.fhir.findings import MOST
-from afterdose.fhir.profile_rules import ProfileRules, codes_of, profile_rules
-from afterdose.fhir.validate import validate_text
+from afterdose.fhir import strict_json
+from afterdose.fhir.conform import check
+from afterdose.fhir.conform.findings import MOST
+from afterdose.fhir.conform.profile_rules import ProfileRules, codes_of, profile_rules
+from afterdose.fhir.conform.validate import validate_text
 
 ROOT = Path(__file__).parents[3]
 PROFILES: Mapping[str, ProfileRules] = load_content().profiles
@@ -789,12 +790,12 @@ def changed(row: Row) -> Resource:
 
 def found(resource: Mapping[str, object]) -> list[tuple[str, str]]:
     """Code and path of every problem."""
-    return [(problem.code, problem.path) for problem in conform.problems(resource, profiles=PROFILES)]
+    return [(problem.code, problem.path) for problem in check.problems(resource, profiles=PROFILES)]
 
 
 @pytest.mark.parametrize("builder", VALID.values(), ids=VALID)
 def test_a_valid_resource_passes(builder: Callable[[], Resource]) -> None:
-    assert conform.problems(builder(), profiles=PROFILES) == ()
+    assert check.problems(builder(), profiles=PROFILES) == ()
 
 
 @pytest.mark.parametrize("name", ["r4-CarePlan-f001.json", "r4-Appointment-examplereq.json"])
@@ -900,10 +901,10 @@ def test_an_invariant_of_a_data_type_holds_wherever_it_stands(rule: str, row: tu
     plan = care_plan()
 
     plan["extension"] = [{"url": "http://example.org/x", member: valid}]
-    assert conform.problems(plan, profiles=PROFILES) == ()
+    assert check.problems(plan, profiles=PROFILES) == ()
 
     plan["extension"] = [{"url": "http://example.org/x", member: broken}]
-    texts = [problem.text for problem in conform.problems(plan, profiles=PROFILES)]
+    texts = [problem.text for problem in check.problems(plan, profiles=PROFILES)]
     assert [text for text in texts if text.startswith(rule)]
 
 
@@ -940,7 +941,7 @@ def test_the_time_for_a_narrative_grows_with_its_length_and_not_with_its_depth()
     deep = {**plain_plan(), "text": {"status": "generated", "div": html("<div>" * 40_000 + "x" + "</div>" * 40_000)}}
     begun = process_time()
 
-    assert conform.problems(deep) == ()
+    assert check.problems(deep) == ()
     assert process_time() - begun < 2
 
 
@@ -968,7 +969,7 @@ def test_a_narrative_may_have_what_html_has_for_reading(inside: str) -> None:
     plan = care_plan()
     plan["text"]["div"] = html(inside)
 
-    assert conform.problems(plan, profiles=PROFILES) == ()
+    assert check.problems(plan, profiles=PROFILES) == ()
 
 
 def test_an_error_is_told_once_unless_it_breaks_two_rules() -> None:
@@ -1000,13 +1001,13 @@ def test_a_null_may_stand_beside_the_extension_of_its_place() -> None:
     plan["instantiatesCanonical"] = ["https://example.org/PlanDefinition/1", None]
     plan["_instantiatesCanonical"] = [None, {"extension": [{"url": "http://example.org/x", "valueCode": "x"}]}]
 
-    assert conform.problems(plan, profiles=PROFILES) == ()
+    assert check.problems(plan, profiles=PROFILES) == ()
 
 
 def test_a_no_show_may_have_a_cancelation_reason() -> None:
     visit = booked() | {"status": "noshow", "cancelationReason": {"text": "did not come"}}
 
-    assert conform.problems(visit) == ()
+    assert check.problems(visit) == ()
 
 
 def test_a_contained_resource_may_refer_to_what_contains_it() -> None:
@@ -1017,7 +1018,7 @@ def test_a_contained_resource_may_refer_to_what_contains_it() -> None:
         | {"target": [{"reference": "#"}], "agent": [{"who": {"reference": "Device/1"}}]}
     ]
 
-    assert conform.problems(plan, profiles=PROFILES) == ()
+    assert check.problems(plan, profiles=PROFILES) == ()
 
 
 def test_a_type_that_is_not_checked_is_said_to_be() -> None:
@@ -1029,7 +1030,7 @@ def test_a_type_that_is_not_checked_is_said_to_be() -> None:
 def test_a_misspelt_element_gets_a_hint_in_our_words() -> None:
     plan = care_plan() | {"activitty": []}
 
-    assert "did you mean 'activity'?" in conform.problems(plan)[0].text
+    assert "did you mean 'activity'?" in check.problems(plan)[0].text
 
 
 def test_a_resource_without_our_profile_is_not_held_to_it() -> None:
@@ -1037,7 +1038,7 @@ def test_a_resource_without_our_profile_is_not_held_to_it() -> None:
     for name in ("category", "identifier", "period", "text"):
         del plan[name]
 
-    assert conform.problems(plan, profiles=PROFILES) == ()
+    assert check.problems(plan, profiles=PROFILES) == ()
 
 
 def test_a_profile_with_a_constraint_that_nobody_checks_is_refused() -> None:
@@ -1091,7 +1092,7 @@ def test_no_message_holds_what_was_received(builder: Callable[[], Resource]) -> 
             for step in way[:-1]:
                 place = place[step]
             place[way[-1]] = value
-            for problem in conform.problems(resource, profiles=PROFILES):
+            for problem in check.problems(resource, profiles=PROFILES):
                 assert CANARY not in f"{problem.code} {problem.path} {problem.text}"
 
 
@@ -1119,10 +1120,10 @@ JSON = st.recursive(
 )
 
 
-@given(st.sampled_from(sorted(conform.CHECKED_TYPES)), st.dictionaries(NAMES, JSON, max_size=8))
+@given(st.sampled_from(sorted(check.CHECKED_TYPES)), st.dictionaries(NAMES, JSON, max_size=8))
 def test_any_object_is_answered(kind: str, members: Resource) -> None:
-    assert conform.problems(members | {"resourceType": kind}, profiles=PROFILES)
-    conform.problems(members, profiles=PROFILES)
+    assert check.problems(members | {"resourceType": kind}, profiles=PROFILES)
+    check.problems(members, profiles=PROFILES)
 
 
 @given(st.sampled_from(sorted(VALID)), st.data())
@@ -1136,7 +1137,7 @@ def test_any_value_in_any_place_is_answered(name: str, data: st.DataObject) -> N
         place = place[key]
     place[key] = data.draw(JSON)
 
-    assert isinstance(conform.problems(resource, profiles=PROFILES), tuple)
+    assert isinstance(check.problems(resource, profiles=PROFILES), tuple)
 
 
 def test_profiles_are_dated_and_tell_their_version() -> None:

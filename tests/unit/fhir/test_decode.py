@@ -28,7 +28,7 @@ from afterdose.core.dose import (
     Route,
 )
 from afterdose.core.reasons import Reason
-from afterdose.fhir.decode import decode_context, decode_dose, references_of
+from afterdose.fhir.decode.dose import decode_context, decode_dose, references_of
 
 DATA = Path(__file__).parents[2] / "data" / "administrations"
 CODES = load_content().codes

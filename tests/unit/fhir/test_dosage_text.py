@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from afterdose.content import load_content
-from afterdose.fhir.dosage import dose_quantity, rate_quantity
-from afterdose.fhir.dosage_text import told
+from afterdose.fhir.decode.dosage import dose_quantity, rate_quantity
+from afterdose.fhir.decode.dosage_text import told
 
 CODES = load_content().codes
 

@@ -17,10 +17,10 @@ from afterdose.core.dose import Coding, Family
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Reason
 from afterdose.core.wishes import OPTIONAL
-from afterdose.fhir import conform
-from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead
-from afterdose.fhir.encode_activities import activity, goal
-from afterdose.fhir.sentences import Wording
+from afterdose.fhir.conform import check
+from afterdose.fhir.encode.activities import activity, goal
+from afterdose.fhir.encode.care import RESOURCE_TYPE, Letterhead
+from afterdose.fhir.encode.sentences import Wording
 from afterdose.work.reports.preview import resources
 from builders import a_context, a_dose, a_planned_dose, a_snapshot, after_writing, codes_for_tests, local
 
@@ -88,7 +88,7 @@ def made(kind: ArtifactKind) -> Resource:
 
 
 def flaws(resource: Resource) -> list[str]:
-    return [f"{found.path}: {found.text}" for found in conform.problems(resource, profiles=content().profiles)]
+    return [f"{found.path}: {found.text}" for found in check.problems(resource, profiles=content().profiles)]
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir.envelopes import Envelope, Event, Unread, read
+from afterdose.fhir.decode.envelopes import Envelope, Event, Unread, read
 from afterdose.work.intake.envelopes import receive
 from afterdose.work.intake.reception import Origin, Reception
 

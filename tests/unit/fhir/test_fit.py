@@ -2,9 +2,9 @@
 
 from uuid import UUID
 
-from afterdose.fhir.fit import carries, fit, reference
-from afterdose.fhir.plain import plain_text
-from afterdose.fhir.rungs import TypeFacts
+from afterdose.fhir.encode.fit import carries, fit, reference
+from afterdose.fhir.encode.plain import plain_text
+from afterdose.fhir.encode.rungs import TypeFacts
 
 IDENTIFIER = UUID("3f9c2a1b-0000-5000-8000-000000000001")
 VISIT = {

@@ -23,7 +23,8 @@ from test_conform import (
 from test_conform import PROFILES as OUR_RULES
 
 from afterdose.cli import main
-from afterdose.fhir import conform, strict_json
+from afterdose.fhir import strict_json
+from afterdose.fhir.conform import check
 from hl7_validator import PROFILES, hl7_validation
 
 pytestmark = pytest.mark.hapi
@@ -148,4 +149,4 @@ def test_our_check_finds_whatever_hl7_finds_after_any_one_change(build: Any, tmp
 
 def ours(resource: Resource) -> bool:
     """Whether our check finds anything, in the bytes as they would leave."""
-    return bool(conform.problems(strict_json.loads(strict_json.dumps(resource)), profiles=OUR_RULES))
+    return bool(check.problems(strict_json.loads(strict_json.dumps(resource)), profiles=OUR_RULES))

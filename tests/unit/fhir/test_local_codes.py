@@ -10,8 +10,8 @@ import pytest
 from afterdose.content.codes import read_codes, read_local_codes
 from afterdose.core.dose import Coding, Context, Family
 from afterdose.core.errors import BadContent
-from afterdose.fhir.local_codes import with_meanings
-from afterdose.fhir.medication import drug_of
+from afterdose.fhir.decode.local_codes import with_meanings
+from afterdose.fhir.decode.medication import drug_of
 
 RXNORM, SNOMED, OWN = (
     "http://www.nlm.nih.gov/research/umls/rxnorm",

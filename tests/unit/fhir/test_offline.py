@@ -10,9 +10,9 @@ import pytest
 from afterdose.core.dose import DoseKey, Family
 from afterdose.core.errors import BadInput
 from afterdose.core.reasons import Reason
-from afterdose.fhir.announced import announcements
-from afterdose.fhir.decode import decode_dose
-from afterdose.fhir.offline import Pool, read
+from afterdose.fhir.decode.announced import announcements
+from afterdose.fhir.decode.dose import decode_dose
+from afterdose.fhir.decode.offline import Pool, read
 from builders import codes_for_tests
 
 URN = "urn:uuid:0d9c6f3e-51f5-4b0c-9a3a-0b6f1d6f7c11"

@@ -7,7 +7,7 @@ import pytest
 
 from afterdose.core.codes import CodeSet
 from afterdose.core.dose import Coding
-from afterdose.fhir.on_file import crisis_plans, preferences
+from afterdose.fhir.decode.on_file import crisis_plans, preferences
 from builders import NEW_YORK, codes_for_tests
 
 CODES = replace(

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from afterdose.fhir.person import PersonSaid, read_person
+from afterdose.fhir.decode.person import PersonSaid, read_person
 
 BASE = "https://ehr.example.org/fhir"
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from afterdose.fhir.repeats import moments
+from afterdose.fhir.decode.repeats import moments
 
 NEW_YORK = ZoneInfo("America/New_York")
 TWO_WEEKS = {"start": "2026-03-02", "end": "2026-03-15"}

@@ -2,7 +2,7 @@
 
 import json
 
-from afterdose.fhir.validate import Checked, validate_text
+from afterdose.fhir.conform.validate import Checked, validate_text
 
 GOAL = {
     "resourceType": "Goal",

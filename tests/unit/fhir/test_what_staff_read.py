@@ -12,8 +12,8 @@ from afterdose.core.care import ArtifactKind, Care, DesiredTask, Snapshot, Stand
 from afterdose.core.dose import Family
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Reason
-from afterdose.fhir.encode_other_rungs import task_message
-from afterdose.fhir.encode_tasks import task
+from afterdose.fhir.encode.other_rungs import task_message
+from afterdose.fhir.encode.tasks import task
 from afterdose.work.reports.preview import resources
 from builders import a_dose, a_drug, a_planned_dose, a_snapshot, after_writing, local
 

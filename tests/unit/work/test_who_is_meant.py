@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from afterdose.content.content import load_content
 from afterdose.core.reasons import Outcome, Reason
-from afterdose.fhir.offline import Entry, Pool
+from afterdose.fhir.decode.offline import Entry, Pool
 from afterdose.work.reports.preview import Preview, Site, heard_now
 
 NOW = datetime(2026, 1, 5, 16, tzinfo=UTC)

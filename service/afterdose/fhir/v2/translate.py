@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir.administration import TYPE
+from afterdose.fhir.decode.administration import TYPE
 from afterdose.fhir.v2 import elements
 from afterdose.fhir.v2.datatypes import Element, default_offset
 from afterdose.fhir.v2.elements import Scene

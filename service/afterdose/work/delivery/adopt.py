@@ -17,9 +17,9 @@ from afterdose.ehr.answers import Found, Written, etag_of
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.versions import is_first
 from afterdose.ehr.waits import INDEX_LAG
-from afterdose.fhir.encode import END_OF, MISTAKE, status_element
-from afterdose.fhir.fit import carries
-from afterdose.fhir.rungs import EhrFacts, TypeFacts
+from afterdose.fhir.encode.care import END_OF, MISTAKE, status_element
+from afterdose.fhir.encode.fit import carries
+from afterdose.fhir.encode.rungs import EhrFacts, TypeFacts
 from afterdose.fhir.times import format_instant, parse_instant
 from afterdose.store.rows import LedgerRow
 from afterdose.work.delivery.merge import rebase, still_ours

@@ -14,8 +14,8 @@ from afterdose.core.care import ArtifactKey, ArtifactKind, DesiredPlan, Standing
 from afterdose.core.dose import Coding, DoseKey
 from afterdose.core.errors import EhrConflict, EhrGone, EhrRefused
 from afterdose.core.reasons import Reason
-from afterdose.fhir.encode import Letterhead
-from afterdose.fhir.encode_provenance import Attribution, provenance
+from afterdose.fhir.encode.care import Letterhead
+from afterdose.fhir.encode.provenance import Attribution, provenance
 from afterdose.store.rows import LedgerRow
 from afterdose.work.delivery.adopt import await_index
 from afterdose.work.delivery.deliver import Delivery

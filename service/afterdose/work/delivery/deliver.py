@@ -18,9 +18,9 @@ from afterdose.ehr.client import EhrClient
 from afterdose.ehr.interactions import INTERACTIONS, Interaction
 from afterdose.ehr.versions import same_version
 from afterdose.ehr.wire import TransactionEntry, identifier_query
-from afterdose.fhir.encode import status_element
-from afterdose.fhir.profile_rules import ProfileRules
-from afterdose.fhir.rungs import GENERIC, EhrFacts
+from afterdose.fhir.conform.profile_rules import ProfileRules
+from afterdose.fhir.encode.care import status_element
+from afterdose.fhir.encode.rungs import GENERIC, EhrFacts
 from afterdose.logs import get_logger
 from afterdose.store.rows import LedgerRow
 from afterdose.work.delivery.adopt import Finder

@@ -26,13 +26,13 @@ from afterdose.core.care import (
 from afterdose.core.dose import Coding
 from afterdose.core.identity import artifact_id
 from afterdose.ehr.ladder import Ladder, PlanMode, top
-from afterdose.fhir.encode import Letterhead, appointment, care_plan
-from afterdose.fhir.encode_activities import activity, goal
-from afterdose.fhir.encode_other_rungs import plan_message, plan_note, session_order, task_message
-from afterdose.fhir.encode_preparation import preparation
-from afterdose.fhir.encode_tasks import task
-from afterdose.fhir.fit import fit
-from afterdose.fhir.rungs import artifact_of
+from afterdose.fhir.encode.activities import activity, goal
+from afterdose.fhir.encode.care import Letterhead, appointment, care_plan
+from afterdose.fhir.encode.fit import fit
+from afterdose.fhir.encode.other_rungs import plan_message, plan_note, session_order, task_message
+from afterdose.fhir.encode.preparation import preparation
+from afterdose.fhir.encode.rungs import artifact_of
+from afterdose.fhir.encode.tasks import task
 from afterdose.work.delivery.merge import fingerprint
 
 Resource = dict[str, Any]

@@ -14,7 +14,7 @@ from afterdose.core.errors import EhrAmbiguous, EhrConflict, EhrError
 from afterdose.core.identity import artifact_id
 from afterdose.ehr.answers import Written
 from afterdose.ehr.waits import INDEX_LAG
-from afterdose.fhir.encode import status_element
+from afterdose.fhir.encode.care import status_element
 from afterdose.store.rows import AuditEntry, Claim, LedgerRow
 from afterdose.store.store import Store
 from afterdose.work.delivery.drafts import Draft, References, Resource

@@ -10,8 +10,8 @@ from typing import Any
 
 from afterdose.core.care import ArtifactKind, PlanStatus, Standing
 from afterdose.core.errors import BadInput
-from afterdose.fhir.administration import envelope
-from afterdose.fhir.encode import status_element
+from afterdose.fhir.decode.administration import envelope
+from afterdose.fhir.encode.care import status_element
 from afterdose.fhir.times import parse_instant
 from afterdose.work.delivery.merge import Owned, fingerprint, still_ours
 

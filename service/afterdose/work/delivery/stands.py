@@ -11,7 +11,7 @@ from afterdose.ehr.answers import Found
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.versions import is_older, same_version
 from afterdose.ehr.waits import INDEX_LAG
-from afterdose.fhir.encode import status_element
+from afterdose.fhir.encode.care import status_element
 from afterdose.store.rows import LedgerRow
 from afterdose.work.delivery.adopt import Company, Finder, await_copy, was_ended
 from afterdose.work.delivery.journal import Journal, known_artifact

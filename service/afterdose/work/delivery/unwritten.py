@@ -10,7 +10,7 @@ from afterdose.core.care import ArtifactKey, Care, DoseVerdict, ReviewItem
 from afterdose.core.dose import DoseKey
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.ehr.ladder import Ladder
-from afterdose.fhir.rungs import Artifact
+from afterdose.fhir.encode.rungs import Artifact
 from afterdose.store.rows import OutcomeRow
 
 _FOR_STAFF = frozenset({Outcome.PLANNED, Outcome.UNMET})

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from urllib.parse import unquote
 
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir import accepted, administration, notification, references, strict_json
-from afterdose.fhir.notification import Notification
+from afterdose.fhir import references, strict_json
+from afterdose.fhir.decode import accepted, administration, notification
+from afterdose.fhir.decode.notification import Notification
 from afterdose.store.rows import Via
 from afterdose.work.intake.reception import Entry, Origin, Reception, arrival_of, deletion, hint_of
 

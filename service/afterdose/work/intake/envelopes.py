@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir import accepted, administration, envelopes, strict_json
-from afterdose.fhir.envelopes import Envelope, Event, Unread
+from afterdose.fhir import strict_json
+from afterdose.fhir.decode import accepted, administration, envelopes
+from afterdose.fhir.decode.envelopes import Envelope, Event, Unread
 from afterdose.store.rows import Arrival
 from afterdose.work.intake.bodies import received
 from afterdose.work.intake.reception import Entry, Origin, Reception, arrival_of, deletion, hint_of

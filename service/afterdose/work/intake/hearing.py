@@ -10,7 +10,7 @@ from functools import partial
 
 from afterdose.core.numbering import NumberedEvent, Numbering, began, counted, happened
 from afterdose.fhir import references
-from afterdose.fhir.notification import EVENTS, Event, Notification
+from afterdose.fhir.decode.notification import EVENTS, Event, Notification
 from afterdose.store.subscriptions import Subscriptions
 from afterdose.work.intake.reception import Origin, Reception
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from afterdose.core.errors import BadInput, Problem, StoreError
 from afterdose.fhir import strict_json
-from afterdose.fhir.effective import effective
+from afterdose.fhir.decode.effective import effective
 from afterdose.fhir.v2 import er7
 from afterdose.fhir.v2.answer import Reply, Verdict, reply, reply_unread
 from afterdose.fhir.v2.er7 import Message

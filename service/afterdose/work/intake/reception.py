@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir import accepted, administration, references
-from afterdose.fhir.notification import Notification
+from afterdose.fhir import references
+from afterdose.fhir.decode import accepted, administration
+from afterdose.fhir.decode.notification import Notification
 from afterdose.store.rows import Arrival, Via
 
 

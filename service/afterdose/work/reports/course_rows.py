@@ -14,8 +14,8 @@ from afterdose.core.care import (
 )
 from afterdose.core.reasons import Outcome, Reason
 from afterdose.core.window import NextDose
-from afterdose.fhir.administration import TYPE
-from afterdose.fhir.sentences import Wording
+from afterdose.fhir.decode.administration import TYPE
+from afterdose.fhir.encode.sentences import Wording
 from afterdose.fhir.times import format_local
 from afterdose.work.reports.preview import Preview
 from afterdose.work.reports.svg import Mark

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from afterdose.core.care import local_day
 from afterdose.core.clinic import Clinic
-from afterdose.fhir.sentences import Wording
+from afterdose.fhir.encode.sentences import Wording
 from afterdose.work.reports.course_rows import Band, Row, rows
 from afterdose.work.reports.preview import Preview
 from afterdose.work.reports.svg import FAINT, TEXT_SIZE, Mark, element, folded, plain, shape, words

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from afterdose.core.dose import DoseKey
 from afterdose.core.reasons import Reason
-from afterdose.fhir.administration import TYPE
+from afterdose.fhir.decode.administration import TYPE
 from afterdose.store.rows import AgendaRow, Fact, LedgerRow, OutcomeRow, ReviewRow
 from afterdose.store.schema import patient_key
 from afterdose.store.store import Store

@@ -6,9 +6,9 @@ from zoneinfo import ZoneInfo
 from afterdose.core.links import Link, survivor
 from afterdose.core.person import Person
 from afterdose.core.reasons import Reason
+from afterdose.fhir.decode.offline import Pool
+from afterdose.fhir.decode.person import PersonSaid, read_person
 from afterdose.fhir.elements import text
-from afterdose.fhir.offline import Pool
-from afterdose.fhir.person import PersonSaid, read_person
 
 
 class People:

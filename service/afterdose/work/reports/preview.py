@@ -24,14 +24,14 @@ from afterdose.core.session import begins, ends
 from afterdose.core.standing import Standings
 from afterdose.core.verdicts import judge
 from afterdose.core.window import NextDose
-from afterdose.fhir.administration import TYPE, envelope
-from afterdose.fhir.announced import announcements, authored_at
-from afterdose.fhir.decode import decode_dose
-from afterdose.fhir.effective import effective
+from afterdose.fhir.decode.administration import TYPE, envelope
+from afterdose.fhir.decode.announced import announcements, authored_at
+from afterdose.fhir.decode.dose import decode_dose
+from afterdose.fhir.decode.effective import effective
+from afterdose.fhir.decode.medication import drug_of
+from afterdose.fhir.decode.offline import Pool
 from afterdose.fhir.elements import JsonObject
-from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead
-from afterdose.fhir.medication import drug_of
-from afterdose.fhir.offline import Pool
+from afterdose.fhir.encode.care import RESOURCE_TYPE, Letterhead
 from afterdose.fhir.references import patient_id
 from afterdose.work.delivery.drafts import drafts
 from afterdose.work.reports.people import People

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from afterdose.core.care import ArtifactKey, Care, DoseVerdict, Session, SessionState, Window
 from afterdose.core.reasons import Eligibility, Outcome, Reason
-from afterdose.fhir.administration import TYPE
+from afterdose.fhir.decode.administration import TYPE
 from afterdose.fhir.times import format_instant
 from afterdose.store.rows import OutcomeRow
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from afterdose.core.dose import DoseKey, Order, PlannedDose
-from afterdose.fhir.administration import envelope
-from afterdose.fhir.announced import Announcement, announcements, authored_at
+from afterdose.fhir.decode.administration import envelope
+from afterdose.fhir.decode.announced import Announcement, announcements, authored_at
+from afterdose.fhir.decode.offline import Pool
 from afterdose.fhir.elements import JsonObject, reference, text
-from afterdose.fhir.offline import Pool
 from afterdose.store.rows import Fact
 from afterdose.work.snapshot.related import Related
 from afterdose.work.snapshot.surroundings import Surroundings

@@ -15,10 +15,10 @@ from afterdose.core.errors import EhrRefused
 from afterdose.core.history import Interaction, Version, Via, heard_at, is_tie, newest
 from afterdose.core.needs import may_be_ours
 from afterdose.core.reasons import Reason
-from afterdose.fhir.administration import subject_of
-from afterdose.fhir.decode import decode_dose
-from afterdose.fhir.effective import effective
-from afterdose.fhir.medication import drug_of
+from afterdose.fhir.decode.administration import subject_of
+from afterdose.fhir.decode.dose import decode_dose
+from afterdose.fhir.decode.effective import effective
+from afterdose.fhir.decode.medication import drug_of
 from afterdose.fhir.references import patient_id
 from afterdose.fhir.v2.translate import is_translated
 from afterdose.store.rows import Claim, Fact

@@ -18,9 +18,9 @@ from afterdose.core.links import Link, survivor
 from afterdose.core.person import Person
 from afterdose.core.reasons import Reason
 from afterdose.fhir import strict_json
-from afterdose.fhir.administration import TYPE as ADMINISTRATION
-from afterdose.fhir.administration import envelope
-from afterdose.fhir.person import PersonSaid, read_person
+from afterdose.fhir.decode.administration import TYPE as ADMINISTRATION
+from afterdose.fhir.decode.administration import envelope
+from afterdose.fhir.decode.person import PersonSaid, read_person
 from afterdose.store.due import MOVED
 from afterdose.store.rows import AgendaEntry, Claim, Fact, PersonRow, Reading
 from afterdose.store.store import Store

@@ -11,7 +11,7 @@ from datetime import datetime
 from afterdose.core.codes import Codes, CodeSet
 from afterdose.core.dose import Coding
 from afterdose.ehr.wire import token
-from afterdose.fhir import on_file
+from afterdose.fhir.decode import on_file
 from afterdose.store.rows import Reading
 from afterdose.work.snapshot.related import Related
 from afterdose.work.snapshot.surroundings import KEPT_FOR, PER_PAGE

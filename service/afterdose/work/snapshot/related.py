@@ -12,8 +12,8 @@ from afterdose.core.errors import EhrGone, EhrRefused, EhrUnavailable
 from afterdose.ehr.client import EhrClient
 from afterdose.ehr.interactions import Interaction
 from afterdose.ehr.wire import Parameters
+from afterdose.fhir.decode.offline import Entry, Pool
 from afterdose.fhir.elements import member, members, reference
-from afterdose.fhir.offline import Entry, Pool
 from afterdose.fhir.references import local_id, patient_id
 from afterdose.store.rows import Arrival, Claim, Fact, Reading
 from afterdose.store.store import Store

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from afterdose.ehr.wire import Parameters
 from afterdose.fhir import strict_json
-from afterdose.fhir.administration import envelope
+from afterdose.fhir.decode.administration import envelope
 from afterdose.store.rows import Fact, Reading
 from afterdose.store.store import Store
 from afterdose.work.source import Resource, Source

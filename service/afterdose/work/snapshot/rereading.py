@@ -9,7 +9,7 @@ from afterdose.ehr.client import EhrClient
 from afterdose.ehr.versions import is_older
 from afterdose.ehr.waits import INDEX_LAG
 from afterdose.fhir import strict_json
-from afterdose.fhir.administration import TYPE, envelope
+from afterdose.fhir.decode.administration import TYPE, envelope
 from afterdose.fhir.references import patient_id
 from afterdose.store.rows import Arrival, Claim, Fact
 from afterdose.store.store import Store

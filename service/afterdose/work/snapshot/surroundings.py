@@ -20,13 +20,13 @@ from afterdose.core.protocol import Protocol, Rules
 from afterdose.core.reasons import Eligibility
 from afterdose.core.session import begins
 from afterdose.ehr.wire import Parameters, token
-from afterdose.fhir import accepted
-from afterdose.fhir.administration import TYPE, subject_of
-from afterdose.fhir.around import happenings
-from afterdose.fhir.decode import RelatedReferences, references_of, with_more_around
-from afterdose.fhir.effective import effective
+from afterdose.fhir.decode import accepted
+from afterdose.fhir.decode.administration import TYPE, subject_of
+from afterdose.fhir.decode.around import happenings
+from afterdose.fhir.decode.dose import RelatedReferences, references_of, with_more_around
+from afterdose.fhir.decode.effective import effective
+from afterdose.fhir.decode.medication import drug_of
 from afterdose.fhir.elements import members, reference, text
-from afterdose.fhir.medication import drug_of
 from afterdose.fhir.times import format_instant
 from afterdose.work.snapshot.related import Related
 from afterdose.work.source import Resource

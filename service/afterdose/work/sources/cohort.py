@@ -17,8 +17,8 @@ from math import ceil
 from afterdose.core.errors import EhrError, EhrUnavailable
 from afterdose.ehr import poller
 from afterdose.ehr.answers import Resource
-from afterdose.fhir import accepted
-from afterdose.fhir.administration import TYPE as ADMINISTRATION
+from afterdose.fhir.decode import accepted
+from afterdose.fhir.decode.administration import TYPE as ADMINISTRATION
 from afterdose.logs import get_logger
 from afterdose.store.cohorts import Due
 from afterdose.store.store import Store

@@ -13,8 +13,8 @@ from afterdose.core.errors import BadInput, EhrError, EhrGone, EhrRefused, EhrUn
 from afterdose.ehr.answers import Resource
 from afterdose.ehr.client import EhrClient
 from afterdose.fhir import strict_json
-from afterdose.fhir.administration import TYPE as ADMINISTRATION
-from afterdose.fhir.administration import envelope
+from afterdose.fhir.decode.administration import TYPE as ADMINISTRATION
+from afterdose.fhir.decode.administration import envelope
 from afterdose.fhir.v2.translate import is_translated
 from afterdose.logs import get_logger
 from afterdose.store.rows import Arrival

@@ -13,8 +13,9 @@ from afterdose.core.errors import BadInput, EhrError
 from afterdose.core.numbering import Numbering
 from afterdose.ehr import poller
 from afterdose.ehr.answers import Resource
-from afterdose.fhir import notification, strict_json
-from afterdose.fhir.administration import TYPE as ADMINISTRATION
+from afterdose.fhir import strict_json
+from afterdose.fhir.decode import notification
+from afterdose.fhir.decode.administration import TYPE as ADMINISTRATION
 from afterdose.fhir.elements import members
 from afterdose.fhir.subscription import TYPE
 from afterdose.logs import get_logger

@@ -7,9 +7,9 @@ from datetime import datetime
 from afterdose.core.errors import EhrError, StoreError
 from afterdose.ehr import poller
 from afterdose.ehr.wire import token
-from afterdose.fhir import accepted
-from afterdose.fhir.administration import TYPE as ADMINISTRATION
-from afterdose.fhir.administration import envelope
+from afterdose.fhir.decode import accepted
+from afterdose.fhir.decode.administration import TYPE as ADMINISTRATION
+from afterdose.fhir.decode.administration import envelope
 from afterdose.logs import get_logger
 from afterdose.store.store import Store
 from afterdose.store.sweeps import Sweep

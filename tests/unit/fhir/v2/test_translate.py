@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from afterdose.content.v2 import read_v2
 from afterdose.core.errors import BadInput
-from afterdose.fhir import administration, strict_json
+from afterdose.fhir import strict_json
+from afterdose.fhir.decode import administration
 from afterdose.fhir.v2 import er7
 from afterdose.fhir.v2.mapping import Action, FieldRef, V2Mapping
 from afterdose.fhir.v2.translate import Facility, Translation, is_translated, translate

@@ -16,12 +16,13 @@ from zoneinfo import ZoneInfo
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, Context
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir import administration, strict_json
-from afterdose.fhir.around import consent_of, happenings
-from afterdose.fhir.decode import RelatedReferences, decode_context, references_of
-from afterdose.fhir.effective import effective
+from afterdose.fhir import strict_json
+from afterdose.fhir.decode import administration
+from afterdose.fhir.decode.around import consent_of, happenings
+from afterdose.fhir.decode.dose import RelatedReferences, decode_context, references_of
+from afterdose.fhir.decode.effective import effective
+from afterdose.fhir.decode.on_file import crisis_plans, preferences
 from afterdose.fhir.elements import JsonObject, codings, member, members, reference, text
-from afterdose.fhir.on_file import crisis_plans, preferences
 from afterdose.fhir.references import contained, is_id, patient_id
 
 _MOST_MEMBERS = 2_000_000

@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Context, DoseKey, Drug, Order, PlannedDose, Precision
-from afterdose.fhir.dosage import dose_quantity, route
-from afterdose.fhir.effective import effective
+from afterdose.fhir.decode.dosage import dose_quantity, route
+from afterdose.fhir.decode.effective import effective
+from afterdose.fhir.decode.medication import drug_of
+from afterdose.fhir.decode.offline import Pool
+from afterdose.fhir.decode.repeats import moments
 from afterdose.fhir.elements import JsonObject, codings, member, members, reference, text, texts
-from afterdose.fhir.medication import drug_of
-from afterdose.fhir.offline import Pool
 from afterdose.fhir.references import patient_id
-from afterdose.fhir.repeats import moments
 
 _ORDERS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
 """http://hl7.org/fhir/R4/valueset-request-intent.html"""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from afterdose.core.care import ArtifactKind, DesiredTask
 from afterdose.core.reasons import Reason
-from afterdose.fhir.encode import Letterhead, Resource, concept
+from afterdose.fhir.encode.care import Letterhead, Resource, concept
 from afterdose.fhir.times import format_instant
 
 _WORDS: Mapping[ArtifactKind, str] = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from afterdose.core.errors import Problem
-from afterdose.fhir import administration, structure
+from afterdose.fhir.decode import administration, structure
 from afterdose.fhir.elements import members
 from afterdose.fhir.references import patient_id
 

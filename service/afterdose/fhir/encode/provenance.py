@@ -6,7 +6,7 @@ from datetime import datetime
 from afterdose.core.care import ArtifactKey
 from afterdose.core.dose import Coding, DoseKey
 from afterdose.core.reasons import Reason
-from afterdose.fhir.encode import Letterhead, Resource, concept
+from afterdose.fhir.encode.care import Letterhead, Resource, concept
 from afterdose.fhir.times import format_instant
 
 _CANONICAL = "urn:ietf:rfc:3986"

@@ -27,8 +27,8 @@ from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Family, PlannedKind
 from afterdose.core.protocol import Protocol
 from afterdose.core.reasons import Outcome, Reason
+from afterdose.fhir.encode.words import PlanWords
 from afterdose.fhir.times import format_local
-from afterdose.fhir.words import PlanWords
 
 _TO_THE_CLOSE = frozenset({SessionClass.IN_WINDOW, SessionClass.EDGE, SessionClass.EARLY_EDGE})
 """Where a session may start as long as the window is open, though it end later."""

@@ -19,7 +19,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir import accepted, strict_json
+from afterdose.fhir import strict_json
+from afterdose.fhir.decode import accepted
 from afterdose.fhir.elements import member, text
 from afterdose.fhir.references import is_id
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from itertools import chain, islice
 
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir import structure
+from afterdose.fhir.decode import structure
 from afterdose.fhir.times import parse_instant
 
 TYPE = "MedicationAdministration"

@@ -11,7 +11,7 @@ from functools import cache
 from types import MappingProxyType
 
 from afterdose.core.care import ArtifactKind
-from afterdose.fhir.encode import RESOURCE_TYPE
+from afterdose.fhir.encode.care import RESOURCE_TYPE
 from afterdose.fhir.subscription import SubscriptionFacts
 
 WORKLIST = "worklist"

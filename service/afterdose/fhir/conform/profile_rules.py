@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from afterdose.fhir.findings import Findings
+from afterdose.fhir.conform.findings import Findings
 
 
 class Step(NamedTuple):

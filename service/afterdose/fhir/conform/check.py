@@ -1,8 +1,8 @@
 """Whether a resource that we write, or are asked about, is valid FHIR R4.
 
-A walk over the resource along the tables of :mod:`~afterdose.fhir.shapes`: JSON types, cardinality, formats,
+A walk over the resource along the tables of :mod:`~afterdose.fhir.conform.shapes`: JSON types, cardinality, formats,
 required codes, unknown elements, choices, references and their targets, contained resources (dom-2 to dom-5),
-the invariants of :mod:`~afterdose.fhir.conform_invariants`, the narrative, and the profiles that the resource
+the invariants of :mod:`~afterdose.fhir.conform.invariants`, the narrative, and the profiles that the resource
 claims where their rules are given. Rules: http://hl7.org/fhir/R4/validation.html and json.html.
 """
 
@@ -12,14 +12,14 @@ from types import MappingProxyType
 from typing import Any
 
 from afterdose.core.errors import Problem
-from afterdose.fhir.conform_invariants import RULES, SIMPLE_QUANTITIES
-from afterdose.fhir.conform_references import check_reference
-from afterdose.fhir.findings import Enough, Findings
-from afterdose.fhir.primitives import NARRATIVE, is_absolute
-from afterdose.fhir.profile_rules import ProfileRules, check_profile
+from afterdose.fhir.conform.findings import Enough, Findings
+from afterdose.fhir.conform.invariants import RULES, SIMPLE_QUANTITIES
+from afterdose.fhir.conform.primitives import NARRATIVE, is_absolute
+from afterdose.fhir.conform.profile_rules import ProfileRules, check_profile
+from afterdose.fhir.conform.references import check_reference
+from afterdose.fhir.conform.shapes import Field, Shape, primitive_extension, resource_shape, shape_of
+from afterdose.fhir.conform.xhtml import links_within
 from afterdose.fhir.resource_types import R4_TYPES, WITHOUT_SHAPE
-from afterdose.fhir.shapes import Field, Shape, primitive_extension, resource_shape, shape_of
-from afterdose.fhir.xhtml import links_within
 
 CHECKED_TYPES = frozenset(
     {

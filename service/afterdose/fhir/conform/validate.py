@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from afterdose.core.errors import BadInput, Problem
-from afterdose.fhir import conform, strict_json
-from afterdose.fhir.profile_rules import ProfileRules
+from afterdose.fhir import strict_json
+from afterdose.fhir.conform import check
+from afterdose.fhir.conform.profile_rules import ProfileRules
 from afterdose.fhir.resource_types import R4_TYPES
 from afterdose.fhir.strict_json import Json
 
@@ -82,4 +83,4 @@ def _resource(value: Json, place: str, *, profiles: Mapping[str, ProfileRules], 
         return Checked(place, None, (Problem("structure", "", "must be a JSON object"),))
     kind = value.get("resourceType")
     named = kind if isinstance(kind, str) and kind in R4_TYPES else None
-    return Checked(place, named, conform.problems(value, profiles=profiles, known=known))
+    return Checked(place, named, check.problems(value, profiles=profiles, known=known))

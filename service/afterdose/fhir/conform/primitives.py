@@ -10,8 +10,8 @@ from decimal import Decimal
 from math import isfinite
 
 from afterdose.core.errors import BadInput
+from afterdose.fhir.conform.xhtml import narrative_fault
 from afterdose.fhir.times import parse_date, parse_datetime, parse_instant
-from afterdose.fhir.xhtml import narrative_fault
 
 Fault = tuple[str, str]
 Check = Callable[[object], Fault | None]

@@ -16,12 +16,12 @@ from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, Context, Dose, DoseKey, Happening
 from afterdose.core.errors import BadInput
 from afterdose.core.reasons import Reason
-from afterdose.fhir.administration import STATUSES, envelope
-from afterdose.fhir.around import concept_codings, marks_of
-from afterdose.fhir.dosage import dose_quantity, rate_quantity, route, was_not_given
-from afterdose.fhir.effective import effective
+from afterdose.fhir.decode.administration import STATUSES, envelope
+from afterdose.fhir.decode.around import concept_codings, marks_of
+from afterdose.fhir.decode.dosage import dose_quantity, rate_quantity, route, was_not_given
+from afterdose.fhir.decode.effective import effective
+from afterdose.fhir.decode.medication import drug_of, strength_of
 from afterdose.fhir.elements import JsonObject, codings, member, members, number, reference, text, texts, words
-from afterdose.fhir.medication import drug_of, strength_of
 from afterdose.fhir.references import contained, local_id, short
 from afterdose.fhir.times import parse_date
 

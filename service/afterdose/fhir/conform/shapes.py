@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, get_args, get_origin
 
 from fhir.resources.R4B import get_fhir_model_class
 
-from afterdose.fhir.primitives import CHECKS, NARRATIVE, Check
+from afterdose.fhir.conform.primitives import CHECKS, NARRATIVE, Check
 
 Model: TypeAlias = Any
 """A model class of ``fhir.resources.R4B``."""

@@ -3,8 +3,8 @@
 from afterdose.core.care import DesiredPreparation
 from afterdose.core.dose import Coding
 from afterdose.core.reasons import Reason
-from afterdose.fhir.encode import Letterhead, Resource, concept, period, place, zone_extension
-from afterdose.fhir.sentences import preparation_line
+from afterdose.fhir.encode.care import Letterhead, Resource, concept, period, place, zone_extension
+from afterdose.fhir.encode.sentences import preparation_line
 
 
 def preparation(desired: DesiredPreparation, head: Letterhead, labels: tuple[Coding, ...]) -> Resource:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from afterdose.core.care import ArtifactKind, DesiredActivity, DesiredGoal, PlanStatus, Repetition
-from afterdose.fhir.encode import RESOURCE_TYPE, Letterhead, Resource, coding, period
-from afterdose.fhir.sentences import activity_title
+from afterdose.fhir.encode.care import RESOURCE_TYPE, Letterhead, Resource, coding, period
+from afterdose.fhir.encode.sentences import activity_title
+from afterdose.fhir.encode.words import ActivityWords
 from afterdose.fhir.times import format_instant
-from afterdose.fhir.words import ActivityWords
 
 _MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _BEDTIME = "HS"  # http://terminology.hl7.org/CodeSystem/v3-TimingEvent

@@ -8,8 +8,8 @@ contained resource that ``#id`` names, from the Bundle entry that has the URL as
 import re
 from collections.abc import Mapping
 
-from afterdose.fhir.findings import Findings
-from afterdose.fhir.primitives import is_absolute
+from afterdose.fhir.conform.findings import Findings
+from afterdose.fhir.conform.primitives import is_absolute
 from afterdose.fhir.resource_types import R4_TYPES
 
 _TELLING = frozenset({"reference", "identifier", "display", "extension", "_reference"})

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from afterdose.fhir.rungs import NOTHING_SPECIAL, TypeFacts
+from afterdose.fhir.encode.rungs import NOTHING_SPECIAL, TypeFacts
 
 Resource = dict[str, Any]
 

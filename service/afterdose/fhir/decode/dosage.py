@@ -10,9 +10,9 @@ from decimal import Decimal, DecimalException
 
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, Quantity, Route
-from afterdose.fhir.dosage_text import told
+from afterdose.fhir.decode.dosage_text import told
+from afterdose.fhir.decode.medication import Strength, unit_of
 from afterdose.fhir.elements import JsonObject, codings, member, number, text, words
-from afterdose.fhir.medication import Strength, unit_of
 
 _ML_PER_LITRE = Decimal(1000)
 

@@ -23,12 +23,12 @@ from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, DoseKey
 from afterdose.core.identity import artifact_id
 from afterdose.core.reasons import Reason
-from afterdose.fhir.narrative import course_title, plan_narrative
+from afterdose.fhir.encode.narrative import course_title, plan_narrative
+from afterdose.fhir.encode.sentences import Wording, activity_line, preparation_line, session_line, visit_line
+from afterdose.fhir.encode.words import INTEGRATION, PREPARATION
 from afterdose.fhir.r4 import ACTIVITY_TITLE_EXTENSION, Canonicals
-from afterdose.fhir.sentences import Wording, activity_line, preparation_line, session_line, visit_line
 from afterdose.fhir.times import format_instant
 from afterdose.fhir.v2.translate import is_translated
-from afterdose.fhir.words import INTEGRATION, PREPARATION
 
 Resource = dict[str, Any]
 

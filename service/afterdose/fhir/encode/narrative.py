@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from afterdose.core.care import DesiredActivity, DesiredPlan, DoseVerdict, PlanStatus
 from afterdose.core.clinic import Clinic
 from afterdose.core.reasons import Outcome, Reason
-from afterdose.fhir.sentences import (
+from afterdose.fhir.encode.sentences import (
     Wording,
     activity_line,
     is_past,
@@ -23,8 +23,8 @@ from afterdose.fhir.sentences import (
     warning_line,
     window_line,
 )
+from afterdose.fhir.encode.words import PHASES, Passage
 from afterdose.fhir.times import format_local
-from afterdose.fhir.words import PHASES, Passage
 
 _HEAD = (
     "<thead><tr><th>Dose</th><th>Ended</th><th>Window for the session</th><th>Session</th><th>State</th></tr></thead>"

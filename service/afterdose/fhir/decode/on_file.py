@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding
-from afterdose.fhir.around import concept_codings
-from afterdose.fhir.effective import effective
+from afterdose.fhir.decode.around import concept_codings
+from afterdose.fhir.decode.effective import effective
 from afterdose.fhir.elements import JsonObject, codings, member, members, text
 
 _STANDING = "current"

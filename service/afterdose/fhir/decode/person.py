@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from afterdose.fhir.effective import effective
+from afterdose.fhir.decode.effective import effective
 from afterdose.fhir.elements import JsonObject, members, reference, text
 from afterdose.fhir.references import patient_id
 

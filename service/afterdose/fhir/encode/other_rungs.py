@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from afterdose.core.care import ArtifactKey, DesiredPlan, PlanStatus
-from afterdose.fhir.encode import Letterhead, Resource, concept, period
-from afterdose.fhir.narrative import course_title, plan_narrative
-from afterdose.fhir.plain import plain_text
+from afterdose.fhir.encode.care import Letterhead, Resource, concept, period
+from afterdose.fhir.encode.narrative import course_title, plan_narrative
+from afterdose.fhir.encode.plain import plain_text
 from afterdose.fhir.times import format_local, parse_instant
 
 _ENDED = frozenset({PlanStatus.ENTERED_IN_ERROR, PlanStatus.REVOKED})

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from afterdose.core.codes import Codes
 from afterdose.core.dose import Coding, Happening
-from afterdose.fhir.effective import effective
+from afterdose.fhir.decode.effective import effective
 from afterdose.fhir.elements import JsonObject, codings, member, members, text, words
 
 _HAPPENED = frozenset({"completed", "in-progress", "stopped"})

@@ -12,8 +12,8 @@ from decimal import Decimal
 from hashlib import sha1
 
 from afterdose.core.errors import BadInput
-from afterdose.fhir.findings import Findings
-from afterdose.fhir.primitives import is_absolute
+from afterdose.fhir.conform.findings import Findings
+from afterdose.fhir.conform.primitives import is_absolute
 from afterdose.fhir.times import FhirTime, parse_datetime
 
 Element = Mapping[str, object]
