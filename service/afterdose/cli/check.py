@@ -14,6 +14,7 @@ from afterdose import logs
 from afterdose.bootstrap import utc_now
 from afterdose.connections import Connection, Connections, connect, ladders
 from afterdose.content.content import Content, load_content
+from afterdose.content.locate import unread
 from afterdose.core.errors import BadSettings, EhrError, StoreError
 from afterdose.ehr.capabilities import Capabilities
 from afterdose.ehr.client import EhrClient
@@ -90,6 +91,7 @@ def check(config: Path | None, only: str | None, as_json: bool) -> None:
         connections.close()
     senders = [one for one in _senders(settings) if only is None or settings.sources[one.name].target == only]
     warnings = [*_paused(settings), *_overdue(content), *_unknown_codes(settings, content), *_unclaimed(settings)]
+    warnings += _unread(settings)
     if as_json:
         told = {
             "servers": [asdict(server) for server in servers],
@@ -249,6 +251,12 @@ def _unknown_codes(settings: Settings, content: Content) -> Iterator[str]:
             for one in meanings:
                 if not content.codes.knows(one):
                     yield f"sources.{name}.code_maps: of {one.code} ({one.system}), for {code}, nothing is known"
+
+
+def _unread(settings: Settings) -> Iterator[str]:
+    if settings.site_overlay is not None:
+        code_maps = {name for source in settings.sources.values() for name in source.code_maps}
+        yield from (f"site_overlay: {told}" for told in unread(settings.site_overlay, code_maps))
 
 
 def _lines(server: _Server) -> Iterator[str]:

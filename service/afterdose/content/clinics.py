@@ -17,9 +17,12 @@ from afterdose.core.errors import BadContent
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _INTERVAL = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9]) ?- ?([01][0-9]|2[0-3]):([0-5][0-9])")
 _HOUR = timedelta(hours=1)
-_REFERENCE = validate.Regexp(
-    r"^[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}$", error='expected a reference of the EHR, such as "Location/123"'
-)
+
+
+def _reference(example: str) -> validate.Regexp:
+    return validate.Regexp(
+        r"^[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}$", error=f'expected a reference of the EHR, such as "{example}"'
+    )
 
 
 class _Zone(fields.Field[ZoneInfo]):
@@ -36,7 +39,7 @@ class _Interval(fields.Field[OpenHours]):
         del attr, data, kwargs
         match = _INTERVAL.fullmatch(value) if isinstance(value, str) else None
         if match is None:
-            raise ValidationError('expected opening hours, such as "09:00-17:00"')
+            raise ValidationError('expected opening hours between 00:00 and 23:59, such as "09:00-17:00"')
         hour, minute, last_hour, last_minute = (int(part) for part in match.groups())
         hours = OpenHours(opens=time(hour, minute), closes=time(last_hour, last_minute))
         if hours.opens >= hours.closes:
@@ -49,12 +52,20 @@ class _Minutes(Strict):
     unit = one_of("min", "h")
 
 
-def _opening_hours(**options: Any) -> fields.Dict:
-    return fields.Dict(
-        keys=fields.String(validate=validate.OneOf(_WEEKDAYS, error="expected a weekday in English, such as monday")),
-        values=fields.List(_Interval()),
-        **options,
-    )
+class _Week(Strict):
+    """Intervals by weekday."""
+
+    error_messages = {  # noqa: RUF012 - marshmallow's own way to set messages
+        "unknown": "expected a weekday in English, such as monday",
+        "type": "expected a table of weekdays",
+    }
+    monday = fields.List(_Interval())
+    tuesday = fields.List(_Interval())
+    wednesday = fields.List(_Interval())
+    thursday = fields.List(_Interval())
+    friday = fields.List(_Interval())
+    saturday = fields.List(_Interval())
+    sunday = fields.List(_Interval())
 
 
 class _ClinicSchema(Strict):
@@ -67,19 +78,19 @@ class _ClinicSchema(Strict):
     slot_grid = fields.Nested(_Minutes, required=True)
     next_dose_buffer = fields.Nested(_Minutes, required=True)
     holidays = fields.List(Day(), load_default=list)
-    hours = _opening_hours(required=True)
-    extended_hours = _opening_hours(load_default=dict)
+    hours = fields.Nested(_Week, required=True)
+    extended_hours = fields.Nested(_Week, load_default=dict)
     extended_by_telehealth = Flag(load_default=False)
     early_edge = Flag(load_default=False)
     consent_required = Flag(load_default=False)
     weekly_is_enough = Flag(load_default=False)
     therapist_present = Flag(load_default=None)
-    location = fields.String(load_default=None, validate=_REFERENCE)
+    location = fields.String(load_default=None, validate=_reference("Location/123"))
     location_display = words(load_default=None)
-    pool = fields.String(load_default=None, validate=_REFERENCE)
+    pool = fields.String(load_default=None, validate=_reference("CareTeam/456"))
     pool_display = words(load_default=None)
     crisis_text = words(load_default=None)
-    enrolled_locations = fields.List(fields.String(validate=_REFERENCE), load_default=list)
+    enrolled_locations = fields.List(fields.String(validate=_reference("Location/123")), load_default=list)
     enrolled_protocols = fields.List(words(), load_default=list)
 
     @validates_schema(skip_on_field_errors=True)
@@ -88,6 +99,8 @@ class _ClinicSchema(Strict):
         grid = duration(**data["slot_grid"])
         if not grid or _HOUR % grid:
             raise ValidationError("expected minutes that divide an hour: 5, 10, 15, 20, 30 or 60", "slot_grid")
+        if not any((*data["hours"].values(), *data["extended_hours"].values())):
+            raise ValidationError("expected a weekday with opening hours: no session would ever fit", "hours")
         for name in ("hours", "extended_hours"):
             for day, intervals in data[name].items():
                 ordered = sorted(intervals, key=lambda hours: hours.opens)

@@ -30,6 +30,8 @@ _PRODUCTS = {
 }
 _MODALITIES = {str(kind): kind for kind in MODALITIES}
 T = TypeVar("T")
+# http://hl7.org/fhir/R4/valueset-concept-map-equivalence.html: the target means the same, or something wider.
+_MEANS_AS_MUCH = frozenset({None, "equal", "equivalent", "subsumes", "wider"})
 _BEGINNING = re.compile(r"((?:[A-Za-z0-9-]|\\\.)+)\.\*")
 
 
@@ -196,47 +198,45 @@ class ConceptRow:
     target_system: str
     target: str
     display: str | None
-    equivalence: str | None
 
 
 def concept_rows(name: str, overlay: Path | None) -> Iterator[ConceptRow]:
-    """The elements of ``mappings/codes/NAME.json``, a ConceptMap. Raises BadContent."""
+    """The elements of ``mappings/codes/NAME.json``, a ConceptMap.
+
+    Raises BadContent where the file is wrong, or where a target is not as wide as its code: that would be a guess.
+    """
     path, data = _resource(name, _ConceptMap(), overlay)
     for i, group in enumerate(data["group"]):
         for j, element in enumerate(group["element"]):
+            at = f"{path}: group[{i}].element[{j}]"
+            if element["target"][0].get("equivalence") not in _MEANS_AS_MUCH:
+                raise BadContent(
+                    f"{at}.target: expected an equivalence of {', '.join(sorted(filter(None, _MEANS_AS_MUCH)))}"
+                )
             yield ConceptRow(
-                f"{path}: group[{i}].element[{j}]",
+                at,
                 group.get("source", ""),
                 element["code"],
                 group.get("target", ""),
                 element["target"][0]["code"],
                 element["target"][0].get("display"),
-                element["target"][0].get("equivalence"),
             )
 
 
 def read_local_codes(names: Iterable[str], overlay: Path | None) -> dict[tuple[str, str], tuple[Coding, ...]]:
     """What a source's own codes mean, by the ConceptMaps that it names: ``north`` is ConceptMap-north.json.
 
-    Raises BadContent where a file is wrong, or where a target is not as wide as its code: that would be a guess.
+    Raises BadContent where a file is wrong.
     """
     found: dict[tuple[str, str], tuple[Coding, ...]] = {}
     for name in sorted(names):
         for row in concept_rows(f"ConceptMap-{name}", overlay):
             if not row.target_system:
                 raise BadContent(f"{row.at}: expected a group with a target, the system of the codes that are meant")
-            if row.equivalence not in _MEANS_AS_MUCH:
-                raise BadContent(
-                    f"{row.at}.target: expected an equivalence of {', '.join(sorted(filter(None, _MEANS_AS_MUCH)))}"
-                )
             key = (row.system, row.code if row.system else row.code.casefold())
             meaning = Coding(system=row.target_system, code=row.target, display=row.display)
             found[key] = (*found.get(key, ()), meaning)
     return found
-
-
-# http://hl7.org/fhir/R4/valueset-concept-map-equivalence.html: the target means the same, or something wider.
-_MEANS_AS_MUCH = frozenset({None, "equal", "equivalent", "subsumes", "wider"})
 
 
 def _mapped(name: str, overlay: Path | None, meanings: Mapping[str, T]) -> dict[tuple[str, str], T]:

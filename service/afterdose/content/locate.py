@@ -4,11 +4,14 @@ A site overlay has the same layout (``mappings/...``, ``profiles/...``) and wins
 """
 
 import hashlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from afterdose.core.errors import BadContent
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+# Folders of which the settings choose a file by its name.
+_CHOSEN_BY_NAME = ("mappings/clinics", "mappings/ehrs")
 
 
 def bundled() -> Path:
@@ -39,6 +42,19 @@ def choose(folder: str, name_or_path: str, overlay: Path | None) -> Path:
     if name_or_path not in names:
         raise BadContent(f"{folder}/{name_or_path}.toml: there is no such file; there are: {', '.join(names)}")
     return find(f"{folder}/{name_or_path}.toml", overlay)
+
+
+def unread(overlay: Path, code_maps: Collection[str]) -> Iterator[str]:
+    """What of a site overlay nobody reads, often a name with a slip in it. ``code_maps``: those that sources name."""
+    if not any((overlay / folder).is_dir() for folder in ("mappings", "profiles")):
+        yield f"{overlay}: holds neither mappings/ nor profiles/"
+    of_a_site = {f"mappings/codes/ConceptMap-{name}.json" for name in code_maps}
+    for path in sorted((overlay / "mappings").rglob("*")):
+        inside = path.relative_to(overlay)
+        chosen = path.suffix == ".toml" and str(inside.parent) in _CHOSEN_BY_NAME
+        beside = path.suffix == ".md" or any(part.startswith(".") for part in inside.parts)
+        if path.is_file() and not (chosen or beside or str(inside) in of_a_site or (bundled() / inside).is_file()):
+            yield f"{path}: no file of this name is read"
 
 
 def fingerprint(overlay: Path | None, *besides: Path) -> str:

@@ -54,7 +54,13 @@ def read_protocol(path: Path) -> ProtocolFile:
             raise BadContent(
                 f"{path}: {name}: the first entry has to apply from {firsts[0]}, as others in this file do"
             )
+    for name, entries in numbers.items():
+        begun = [(entry["since"], entry.get("route")) for entry in entries]
+        if twice := next((one for one in begun if begun.count(one) > 1), None):
+            raise BadContent(f"{path}: {name}: two entries apply from {twice[0]}; which of them counts?")
     length = data["session_length"]
+    if length["min"] > length["max"]:
+        raise BadContent(f"{path}: session_length: expected min to be no more than max")
     return ProtocolFile(
         protocol=Protocol(
             id=data["id"],

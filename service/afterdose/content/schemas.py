@@ -89,13 +89,20 @@ class Flag(fields.Field[bool]):
 
 def words(**options: Any) -> fields.String:
     """A text that says something."""
-    return fields.String(validate=validate.Regexp(r"\S", error="expected a text that is not empty"), **options)
+    return fields.String(
+        validate=[
+            validate.Regexp(r"\s*\S", error="expected a text that is not empty"),
+            validate.Regexp(r"(?s)\S(.*\S)?\Z|\s*\Z", error="expected a text without white space around it"),
+        ],
+        **options,
+    )
 
 
 def one_of(*allowed: str) -> fields.String:
     """One of a few words."""
     return fields.String(
-        required=True, validate=validate.OneOf(allowed, error=f"expected {' or '.join(repr(word) for word in allowed)}")
+        required=True,
+        validate=validate.OneOf(allowed, error=f"expected {' or '.join(repr(str(word)) for word in allowed)}"),
     )
 
 
@@ -112,20 +119,30 @@ def duration(value: Decimal, unit: str) -> timedelta:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file; numbers with a fraction stay exact. Raises BadContent."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return tomllib.loads(_text(path), parse_float=Decimal)
+    except (OSError, tomllib.TOMLDecodeError) as error:
         raise BadContent(f"{path}: cannot be read as TOML: {error}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds one object. Raises BadContent."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        value = json.loads(_text(path))
+    except (OSError, json.JSONDecodeError) as error:
         raise BadContent(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise BadContent(f"{path}: expected a JSON object {{...}}")
     return value
+
+
+def _text(path: Path) -> str:
+    """The text of a file, with or without the byte order mark that some editors put before it."""
+    body = path.read_bytes()
+    try:
+        return body.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise BadContent(f"{path}: is not UTF-8 (line {line}); save it in that encoding") from None
 
 
 def load(schema: Schema, path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import tomllib
 from collections.abc import Callable
 from dataclasses import fields
@@ -14,7 +13,6 @@ import pytest
 
 from afterdose.content import load_content
 from afterdose.content.locate import bundled
-from afterdose.core.clinic import Clinic
 from afterdose.core.dose import Family, Route
 from afterdose.core.errors import BadContent
 from afterdose.core.protocol import Rules
@@ -128,14 +126,33 @@ def test_a_later_entry_counts_from_its_first_day_and_not_before(edit: Edit) -> N
         (EXAMPLE, "America/New_York", "New York", "zone: expected an IANA time zone"),
         (EXAMPLE, "crisis_text", "crises_text", "crises_text: this key is not known here"),
         (EXAMPLE, 'title = "', '# title = "', "title: is missing"),
-        (EXAMPLE, "09:00-17:00", "9-5", "hours.monday.value[0]: expected opening hours"),
-        (EXAMPLE, "09:00-17:00", "17:00-09:00", "hours.monday.value[0]: the clinic closes before it opens"),
+        (EXAMPLE, "09:00-17:00", "9-5", "hours.monday[0]: expected opening hours"),
+        (EXAMPLE, "09:00-17:00", "17:00-09:00", "hours.monday[0]: the clinic closes before it opens"),
         (EXAMPLE, '["09:00-17:00"]', '["09:00-13:00", "12:00-17:00"]', "hours.monday: the opening hours overlap"),
-        (EXAMPLE, "monday", "Montag", "hours.Montag.key: expected a weekday in English"),
+        (EXAMPLE, '["09:00-17:00"]', '"09:00-17:00"', "hours.monday: expected a list [...]"),
+        (EXAMPLE, "09:00-17:00", "09:00-24:00", "hours.monday[0]: expected opening hours between 00:00 and 23:59"),
+        (EXAMPLE, 'title = "', 'title = " ', "title: expected a text without white space around it"),
+        (EXAMPLE, 'title = "Example clinic"', 'title = " "', "title: expected a text that is not empty"),
+        (
+            EXAMPLE,
+            '# pool = "CareTeam/456"',
+            'pool = "Team 4"',
+            'pool: expected a reference of the EHR, such as "CareTeam',
+        ),
+        (EXAMPLE, "monday", "Montag", "hours.Montag: expected a weekday in English"),
         (EXAMPLE, "holidays = []", 'holidays = ["25.12."]', "holidays[0]: expected a day without quotes"),
         (EXAMPLE, '# location = "Location/123"', 'location = "Room 5"', "location: expected a reference of the EHR"),
         (EXAMPLE, "holidays = []", "holidays = [", "cannot be read as TOML"),
         (KETAMINE, 'family = "ketamine"', 'family = "esketamine"', "family: expected 'ketamine'"),
+        (KETAMINE, 'family = "ketamine"', 'family = "Ketamine"', "family: expected 'ketamine' or 'esketamine'"),
+        (KETAMINE, "min = 50, max = 90", "min = 90, max = 50", "session_length: expected min to be no more than max"),
+        (
+            KETAMINE,
+            "[[peak_after]]",
+            '[[opens_after]]\nvalue = 20\nunit = "h"\nfrom = 2000-01-01\n'
+            'reference = { title = "Ours", url = "https://hospital.example/guide" }\n[[peak_after]]',
+            "opens_after: two entries apply from 2000-01-01; which of them counts?",
+        ),
         (KETAMINE, 'unit = "h"', 'unit = "hours"', "opens_after[0].unit: expected 'min' or 'h' or 'd'"),
         (KETAMINE, "value = 24", "value = 80", "peak_after: expected no less than opens_after"),
         (KETAMINE, "value = 24", "value = -24", "opens_after[0].value: expected a number that is not negative"),
@@ -170,6 +187,16 @@ def test_a_mistake_is_told_with_file_key_and_what_was_expected(
             "mappings/codes/ConceptMap-drug-products.json",
             lambda found: found["group"][0]["element"].append({"code": "6130", "target": [{"code": "other"}]}),
             "code: stands in this file twice, with different targets",
+        ),
+        (
+            "mappings/codes/ConceptMap-drug-products.json",
+            lambda found: found["group"][0]["element"][0]["target"][0].update(equivalence="unmatched"),
+            "group[0].element[0].target: expected an equivalence of equal, equivalent, subsumes, wider",
+        ),
+        (
+            "mappings/codes/ConceptMap-drug-products.json",
+            lambda found: found["group"][0]["element"][0].update(code="6130 "),
+            "group[0].element[0].code: expected a text without white space around it",
         ),
         (
             "mappings/codes/ConceptMap-drug-products.json",
@@ -233,34 +260,6 @@ def test_a_file_that_is_no_json_is_told_by_name(tmp_path: Path) -> None:
     assert "ConceptMap-units.json: expected a JSON object" in complaint(tmp_path)
     target.write_text("{")
     assert "ConceptMap-units.json: cannot be read as JSON" in complaint(tmp_path)
-
-
-def test_the_overlay_wins_file_by_file(edit: Edit) -> None:
-    overlay = edit(EXAMPLE, "America/New_York", "Europe/Berlin")
-    site = load_content(overlay)
-    assert site.clinic("example").zone.key == "Europe/Berlin"
-    assert site.clinic("example-7-days").zone.key == "America/New_York"
-
-
-def test_a_site_adds_a_clinic_and_names_it_by_name_or_by_path(tmp_path: Path) -> None:
-    own = tmp_path / "mappings/clinics/main-street.toml"
-    own.parent.mkdir(parents=True)
-    shutil.copy(bundled() / EXAMPLE, own)
-    site = load_content(tmp_path)
-    assert isinstance(site.clinic("main-street"), Clinic)
-    assert site.clinic(str(own)) == site.clinic("main-street")
-
-
-def test_an_unknown_clinic_is_told_with_those_that_exist() -> None:
-    with pytest.raises(BadContent, match=r"nowhere\.toml: there is no such file; there are: example, example-7-days"):
-        load_content().clinic("nowhere")
-    with pytest.raises(BadContent, match="there is no such file"):
-        load_content().clinic("/nowhere/clinic.toml")
-
-
-def test_an_overlay_that_is_no_directory_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BadContent, match="is not a directory"):
-        load_content(tmp_path / "missing")
 
 
 def test_the_example_clinics_are_open_as_their_names_say() -> None:

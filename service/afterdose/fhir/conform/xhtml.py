@@ -59,12 +59,13 @@ _NAME = r"[A-Za-z][A-Za-z0-9:]*+"
 _ATTRIBUTE = rf"\s++({_NAME})\s*+=\s*+(\"[^<\"]*+\"|'[^<']*+')"
 _ATTRIBUTES_OF_TAG = re.compile(_ATTRIBUTE)
 # Text, an element that holds nothing else, the end and the beginning of one that may hold more, a comment.
+# No group is possessive: before Python 3.11.5 such a group keeps what it has read by half (CPython's gh-106052).
 _TOKEN = re.compile(
     rf"""(?P<text>[^<]++)
     |<(?P<leaf>{_NAME})>(?P<said>[^<]*+)</(?P=leaf)>
     |</(?P<close>{_NAME})>
-    |<(?P<open>{_NAME})(?P<attributes>(?:\s++{_NAME}\s*+=\s*+(?:"[^<"]*+"|'[^<']*+'))*+)\s*+(?P<empty>/?)>
-    |<!--(?:(?!--).)*+-->""",
+    |<(?P<open>{_NAME})(?P<attributes>(?:\s++{_NAME}\s*+=\s*+(?:"[^<"]*+"|'[^<']*+'))*)\s*+(?P<empty>/?)>
+    |<!--[^-]*+(?:-[^-]++)*-->""",
     re.VERBOSE | re.DOTALL,
 )
 # A narrative has no DTD, so only XML's own entities are defined.
