@@ -48,11 +48,15 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Habit:
-    """``stores``: what becomes of a resource that is sent; ``asked``: of a search; ``says``: of an answer."""
+    """``stores``: what becomes of a resource that is sent; ``asked``: of a search; ``says``: of an answer.
+
+    ``refuses``: the element for which a resource is refused, None where it is taken.
+    """
 
     stores: Callable[[Resource], Resource] = lambda resource: resource
     asked: Callable[[list[tuple[str, str]]], list[tuple[str, str]]] = lambda pairs: pairs
     says: Callable[[Exchange], None] = lambda _: None
+    refuses: Callable[[Resource], str | None] = lambda _: None
     chunked: bool = False
     pause: float = 0.0
 
@@ -67,6 +71,11 @@ class OddEhr(Double):
     def _app(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         asked = Request(environ)
         time.sleep(self._habit.pause)
+        element = self._refused(asked)
+        if element is not None:
+            issue = {"severity": "error", "code": "processing", "expression": [element]}
+            outcome = json.dumps({"resourceType": "OperationOutcome", "issue": [issue]})
+            return Response(outcome, 422, {"Content-Type": "application/fhir+json"})(environ, start_response)
         query = urlencode(self._habit.asked(parse_qsl(asked.query_string.decode(), keep_blank_values=True)))
         body = self._sent(asked)
         headers = {name: value for name, value in asked.headers if name.lower() not in ("host", "content-length")}
@@ -83,6 +92,14 @@ class OddEhr(Double):
         if self._habit.chunked:
             response = Response(iter([exchange.body[:7], exchange.body[7:]]), exchange.status, exchange.headers)
         return response(environ, start_response)
+
+    def _refused(self, asked: Request) -> str | None:
+        if asked.method not in ("POST", "PUT") or asked.path.endswith("_search"):
+            return None
+        sent = json.loads(asked.get_data())
+        resources = [entry["resource"] for entry in sent["entry"]] if sent["resourceType"] == "Bundle" else [sent]
+        element = next(filter(None, map(self._habit.refuses, resources)), None)
+        return f"Bundle.entry[0].resource.{element}" if element and resources != [sent] else element
 
     def _sent(self, asked: Request) -> bytes:
         body: bytes = asked.get_data()
@@ -225,6 +242,11 @@ def _strong(exchange: Exchange) -> None:
         exchange.headers["ETag"] = exchange.headers["ETag"].removeprefix("W/")
 
 
+def _unknown_profile(resource: Resource) -> str | None:
+    """What HAPI FHIR refuses that checks what it is sent, and was not given our profiles."""
+    return f"{resource['resourceType']}.meta.profile[0]" if resource.get("meta", {}).get("profile") else None
+
+
 def _without_system(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(name, value.rpartition("|")[2] if name == "identifier" else value) for name, value in pairs]
 
@@ -250,6 +272,7 @@ HABITS: Mapping[str, Habit] = {
     "gzip": Habit(says=_zipped),
     "chunks": Habit(chunked=True),
     "slow": Habit(pause=0.05),
+    "refuses profiles that it does not know": Habit(refuses=_unknown_profile),
     "strong ETags when read": Habit(says=_strong),
     "searches identifiers without their system": Habit(asked=_without_system),
     "ignores a search by identifier": Habit(asked=_without_identifier),

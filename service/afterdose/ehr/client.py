@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self
@@ -12,9 +13,13 @@ from afterdose.ehr import answers, wire
 from afterdose.ehr.answers import Found, Page, Resource, Written
 from afterdose.ehr.auth import Authentication
 from afterdose.ehr.capabilities import Capabilities, decode_capabilities
+from afterdose.ehr.claims import Claims
 from afterdose.ehr.outbound import Outbound
 from afterdose.ehr.target import Destination
 from afterdose.ehr.wire import Answer, Parameters, Request, TransactionEntry
+from afterdose.logs import get_logger
+
+_log = get_logger()
 
 CAPABILITIES_KEPT_FOR = timedelta(hours=24)
 # A search that needs more pages than this has gone wrong: we ask for one patient's, or for the news of minutes.
@@ -47,7 +52,8 @@ class EndlessPages(EhrRefused):
 
 
 class EhrClient:
-    """Calls one EHR. Threads may share it; nothing is ever retried here, but for a 401 once with a fresh token.
+    """Calls one EHR. Threads may share it; nothing is ever retried here, but for a 401 once with a fresh token, and
+    what was refused for a profile that it claims, without the claim.
 
     Every method raises EhrUnavailable, EhrRefused and, where the resource is named by id, EhrGone; writes raise
     EhrAmbiguous and EhrConflict too.
@@ -70,6 +76,7 @@ class EhrClient:
         self._guard = guard
         self._capabilities: tuple[Capabilities, datetime] | None = None
         self._capabilities_lock = threading.Lock()
+        self._claims = Claims()
 
     def __enter__(self) -> Self:
         return self
@@ -119,19 +126,25 @@ class EhrClient:
 
     def create(self, resource: Mapping[str, object], *, if_none_exist: str | None = None) -> Written:
         """A new resource; with ``if_none_exist`` (see ``wire.identifier_query``) only where none matches it."""
-        answer = self._call(wire.create(self.base_url, resource, if_none_exist=if_none_exist))
-        return answers.decipher_write(
-            answer,
-            wire.type_of(resource),
-            base_url=self.base_url,
-            now=self._clock(),
-            conditional=if_none_exist is not None,
-        )
+        type_ = wire.type_of(resource)
+
+        def send(fitted: Mapping[str, object]) -> Written:
+            answer = self._call(wire.create(self.base_url, fitted, if_none_exist=if_none_exist))
+            conditional = if_none_exist is not None
+            return answers.decipher_write(
+                answer, type_, base_url=self.base_url, now=self._clock(), conditional=conditional
+            )
+
+        return self._with_claims(resource, send)
 
     def update(self, type_: str, id_: str, resource: Mapping[str, object], *, if_match: str | None) -> Written:
         """A new version; EhrConflict where the EHR's version is not ``if_match`` (an ETag as it was received)."""
-        answer = self._call(wire.update(self.base_url, type_, id_, resource, if_match=if_match))
-        return answers.decipher_write(answer, type_, base_url=self.base_url, now=self._clock(), id_=id_)
+
+        def send(fitted: Mapping[str, object]) -> Written:
+            answer = self._call(wire.update(self.base_url, type_, id_, fitted, if_match=if_match))
+            return answers.decipher_write(answer, type_, base_url=self.base_url, now=self._clock(), id_=id_)
+
+        return self._with_claims(resource, send)
 
     def delete(self, type_: str, id_: str) -> None:
         """Have it deleted; EhrGone where it is not there (any more)."""
@@ -149,6 +162,7 @@ class EhrClient:
 
     def transaction(self, entries: Sequence[TransactionEntry]) -> list[Written | EhrError]:
         """Several writes at once; the result of each, because not every EHR that answers 200 did all of them."""
+        entries = [replace(entry, resource=self._claims.fit(entry.resource)) for entry in entries]
         answer = self._call(wire.transaction(self.base_url, entries))
         return answers.decipher_transaction(answer, entries, base_url=self.base_url, now=self._clock())
 
@@ -160,6 +174,18 @@ class EhrClient:
                 statement = answers.decipher_capabilities(self._call(wire.capabilities(self.base_url)), now=now)
                 self._capabilities = (decode_capabilities(statement), now + CAPABILITIES_KEPT_FOR)
             return self._capabilities[0]
+
+    def _with_claims(self, resource: Mapping[str, object], send: Callable[[Mapping[str, object]], Written]) -> Written:
+        """Send a resource; without a claim once the EHR has refused it for that. Each try claims less."""
+        while True:
+            fitted = self._claims.fit(resource)
+            try:
+                return send(fitted)
+            except EhrRefused as refused:
+                if not self._claims.learn(fitted, refused):
+                    raise
+                told = {"resource_type": wire.type_of(resource), "element": refused.element, "code": refused.shown}
+                _log.warning("an EHR refuses a profile that is claimed; it is claimed there no more", **told)
 
     def _page(self, request: Request, type_: str) -> Page:
         return answers.decipher_search(self._call(request), type_, now=self._clock())

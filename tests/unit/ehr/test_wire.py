@@ -156,6 +156,7 @@ REFUSALS: list[tuple[str, Any, type[EhrError], str | None]] = [
     ("hapi/read-410", read, EhrGone, "deleted"),
     ("hapi/create-412-matches-two", create_if_none, EhrConflict, "multiple-matches"),
     ("hapi/create-412-matches-two", update, EhrConflict, "processing"),
+    ("hapi/create-422-unknown-profile", create, EhrRefused, "Validation_VAL_Profile_Unknown"),
     ("oracle/update-409-stale", update, EhrConflict, "conflict"),
     ("oracle/update-423-being-edited", update, EhrUnavailable, "lock-error"),
     ("epic/create-400-duplicate", create, EhrRefused, "59141"),
