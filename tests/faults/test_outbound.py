@@ -383,7 +383,7 @@ class TestTls:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", f"{certificate}.crt")
         error = failure_of(outbound(tls.base_url, secret="Bearer s3cret"), create(tls.base_url))
         assert type(error) is EhrUnavailable
-        assert "SSLCertVerificationError" in str(error)
+        assert "SSLCertVerificationError: self-signed certificate; ca_bundle names the authorities" in str(error)
         assert tls.requests == []
 
     def test_silence_over_tls_ends_at_the_deadline(self, serve: Serve, certificate: Path) -> None:

@@ -205,6 +205,7 @@ def test_a_wrong_setting_is_refused_by_its_key_with_what_was_expected(tmp_path: 
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
+        ("AFTERDOSE_WEB_PORT", "1", "AFTERDOSE_WEB_PORT: is no setting; two underscores go one table down"),
         ("AFTERDOSE_WEB__PRT", "1", "web.prt: is not a setting"),
         ("AFTERDOSE_SOURCES__EHR__SECRETS__5__VALUE", SECRET, "expected the position of an entry, from 0 to 1"),
         ("AFTERDOSE_SOURCES__EHR__TARGET__DEEPER", "1", "AFTERDOSE_SOURCES__EHR__TARGET__DEEPER: is no setting"),

@@ -19,7 +19,7 @@ SECRET = "s3cr3t-of-ours"
 def load(folder: Path, auth: str, table: str = "targets.ehr", **environ: str) -> Settings:
     source = (
         '[sources.mar]\ntarget = "ehr"\nbase_url = "https://mar.example/fhir"\n'
-        f'ca_bundle = "mar.pem"\n[[sources.mar.secrets]]\nvalue = "{"1" * 40}"\n'
+        f'[[sources.mar.secrets]]\nvalue = "{"1" * 40}"\n'
     )
     text = BASE + source + (f"[{table}.auth]\n{auth}\n" if auth else "")
     (folder / "afterdose.toml").write_text(text)
@@ -96,11 +96,10 @@ def test_a_secret_comes_from_a_file_or_a_variable(tmp_path: Path) -> None:
     assert from_file.secret == SECRET
 
 
-def test_a_source_has_credentials_and_certificates_of_its_own(tmp_path: Path) -> None:
+def test_a_source_has_credentials_of_its_own(tmp_path: Path) -> None:
     source = load(tmp_path, 'kind = "smart"\nclient_id = "me"', "sources.mar").sources["mar"]
 
     assert isinstance(source.auth, Smart)
-    assert source.ca_bundle == tmp_path / "mar.pem"
 
 
 @pytest.mark.parametrize(

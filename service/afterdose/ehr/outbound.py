@@ -11,6 +11,7 @@ decompressed size.
 import http.client
 import ipaddress
 import logging
+import ssl
 import time
 from collections.abc import Mapping
 
@@ -28,6 +29,8 @@ from afterdose.logs import get_logger
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CHUNK = 65_536
+# What OpenSSL calls a certificate whose authority it does not know: X509_V_ERR_..., in openssl/x509_vfy.h.
+_OF_NO_KNOWN_AUTHORITY = frozenset({18, 19, 20, 21})
 _OURS = {"User-Agent": "afterdose", "Accept-Encoding": "gzip, deflate"}
 
 _log = get_logger()
@@ -174,7 +177,7 @@ class Outbound:
         when = "no whole answer" if call.sent else "no connection"
         if time.monotonic() >= call.deadline:
             when += " before the deadline"
-        return kind(f"{self.host}: {when} ({_root(error)})")
+        return kind(f"{self.host}: {when} ({_told(_root(error))})")
 
 
 def _base(base_url: str, *, plain_http: bool) -> Url:
@@ -200,13 +203,21 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _root(error: BaseException) -> str:
-    """The class of the first cause: ``ConnectionRefusedError``, ``SSLCertVerificationError``, ``IncompleteRead``."""
+def _told(cause: BaseException) -> str:
+    """Its class, and of a certificate what is wrong with it, and the setting that may put it right."""
+    if not isinstance(cause, ssl.SSLCertVerificationError):
+        return type(cause).__name__
+    remedy = "; ca_bundle names the authorities to trust" if cause.verify_code in _OF_NO_KNOWN_AUTHORITY else ""
+    return f"SSLCertVerificationError: {cause.verify_message}{remedy}"
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first cause: a ``ConnectionRefusedError``, ``SSLCertVerificationError``, ``IncompleteRead``."""
     seen = {id(error)}
     while True:
         inner = [getattr(error, "reason", None), error.__cause__, error.__context__, *error.args]
         cause = next((item for item in inner if isinstance(item, BaseException) and id(item) not in seen), None)
         if cause is None:
-            return type(error).__name__
+            return error
         error = cause
         seen.add(id(error))

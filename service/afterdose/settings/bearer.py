@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from marshmallow import RAISE, Schema, fields, validate
 
 from afterdose.core.errors import BadSettings
-from afterdose.settings.fields import BaseUrl, Location, Url, Words, is_loopback
+from afterdose.settings.fields import BaseUrl, Location, Url, Words, certificates, is_loopback
 
 ALGORITHMS = frozenset({"ES256", "ES384", "RS256", "RS384"})
 """What a token may be signed with. None of them works with a shared secret, and none is ``none``."""
@@ -138,7 +138,7 @@ def bearer(key: str, entry: dict[str, Any] | None, folder: Path) -> BearerSettin
         single_use=entry["single_use"],
         jwks_file=folder / jwks_file if jwks_file is not None else None,
         jwks_url=jwks_url,
-        ca_bundle=folder / entry["ca_bundle"] if entry["ca_bundle"] is not None else None,
+        ca_bundle=certificates(f"{key}.ca_bundle", entry["ca_bundle"], folder),
         proxy=entry["proxy"],
     )
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from marshmallow import Schema, ValidationError, fields, validate
+
+from afterdose.core.errors import BadSettings
 
 SECRET_BYTES = 32
 
@@ -50,6 +53,20 @@ class FileText(str):
 def file_of(value: str) -> Path | None:
     """The file that a text was read from, None where it was not."""
     return value.file if isinstance(value, FileText) else None
+
+
+def certificates(key: str, name: Path | None, folder: Path) -> Path | None:
+    """The file ``name`` of certificates to trust, from ``folder`` on. Raises BadSettings where it holds none."""
+    if name is None:
+        return None
+    path = folder / name
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        raise BadSettings(f"{key}: expected a file of certificates in PEM (-----BEGIN CERTIFICATE-----)") from None
+    except OSError as error:
+        raise BadSettings(f"{key}: {path} cannot be read ({error.strerror})") from error
+    return path
 
 
 class Whole(fields.Field[int]):

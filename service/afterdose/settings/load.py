@@ -12,7 +12,7 @@ from marshmallow import ValidationError
 from afterdose.core.errors import BadSettings
 from afterdose.settings.authentication import build_auth
 from afterdose.settings.bearer import check_told_apart
-from afterdose.settings.fields import FileText, is_loopback
+from afterdose.settings.fields import FileText, certificates, is_loopback
 from afterdose.settings.mllp import listeners
 from afterdose.settings.model import (
     LogSettings,
@@ -33,6 +33,7 @@ DATA_DIR = Path("/var/lib/afterdose")
 _SQLITE, _MEMORY = "sqlite:///", ":memory:"
 _NAMED = ("targets", "sources")
 _FROM_FILES = ("value", "secret", "database")
+_KEYS = frozenset(SettingsSchema().fields)
 # A lease is renewed once a third of it has passed; what is left has to outlast one call.
 _LEASE_IN_DEADLINES = 1.5
 # Kubernetes sets these for a Service that is called afterdose:
@@ -75,7 +76,10 @@ def _overlay(document: dict[str, Any], environ: Mapping[str, str]) -> None:
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
         if name != variable and variable != CONFIG and not _KUBERNETES.fullmatch(name):
-            _put(document, _path_of(name), environ[variable], variable)
+            parts = _path_of(name)
+            if parts[0].removesuffix("_file") not in _KEYS:
+                raise BadSettings(f"{variable}: is no setting; two underscores go one table down: {PREFIX}WEB__PORT")
+            _put(document, parts, environ[variable], variable)
 
 
 def _path_of(name: str) -> list[str]:
@@ -130,7 +134,8 @@ def _content(name: object, folder: Path, key: str) -> str:
     try:
         return FileText.read(folder / name)
     except OSError as error:
-        raise BadSettings(f"{key}: the file cannot be read ({error.strerror})") from error
+        start = "" if Path(name).is_absolute() else f"; it was looked for from {folder.absolute()}"
+        raise BadSettings(f"{key}: the file cannot be read ({error.strerror}){start}") from error
     except UnicodeDecodeError:
         raise BadSettings(f"{key}: the file is not UTF-8") from None
 
@@ -191,11 +196,9 @@ def _target(name: str, entry: dict[str, Any], folder: Path) -> TargetSettings:
     if parts.scheme == "http" and not entry["plain_http"] and not is_loopback(parts.hostname or ""):
         raise BadSettings(f"targets.{name}.base_url: expected https:// (http:// elsewhere needs plain_http = true)")
     auth = build_auth(f"targets.{name}.auth", entry.pop("auth"), folder)
-    ca_bundle = entry.pop("ca_bundle")
+    ca_bundle = certificates(f"targets.{name}.ca_bundle", entry.pop("ca_bundle"), folder)
     rungs = {artifact: rung for artifact, rung in entry.pop("rungs").items() if rung is not None}
-    return TargetSettings(
-        name=name, auth=auth, ca_bundle=folder / ca_bundle if ca_bundle else None, rungs=rungs, **entry
-    )
+    return TargetSettings(name=name, auth=auth, ca_bundle=ca_bundle, rungs=rungs, **entry)
 
 
 def _check_senders(

@@ -10,7 +10,18 @@ from marshmallow import fields, validate
 from afterdose.core.errors import BadSettings
 from afterdose.settings.authentication import auth_fields, build_auth
 from afterdose.settings.bearer import BearerSchema, bearer
-from afterdose.settings.fields import HEADER, BaseUrl, Location, Secret, Whole, Words, Zone, file_of, is_loopback
+from afterdose.settings.fields import (
+    HEADER,
+    BaseUrl,
+    Location,
+    Secret,
+    Whole,
+    Words,
+    Zone,
+    certificates,
+    file_of,
+    is_loopback,
+)
 from afterdose.settings.keys import Strict, switch, text
 from afterdose.settings.model import SenderSecret, SourceSettings, TargetSettings
 from afterdose.settings.polling import PollSchema, polling
@@ -194,7 +205,7 @@ def build_source(
     poll = polling(f"sources.{name}.poll", entry.pop("poll"), readable=readable, zoned=zoned, folder=folder)
     subscribe = subscribing(f"sources.{name}.subscribe", entry.pop("subscribe"), readable=entry["readable"])
     ehr = entry.pop("ehr") or ("generic" if elsewhere else targets[entry["target"]].ehr)
-    ca_bundle = entry.pop("ca_bundle")
+    ca_bundle = certificates(f"sources.{name}.ca_bundle", entry.pop("ca_bundle"), folder)
     entry["webhook_origins"] = frozenset(origin.lower() for origin in entry["webhook_origins"])
     return SourceSettings(
         name=name,
@@ -206,7 +217,7 @@ def build_source(
         bearer=tokens,
         signatures=signatures,
         auth=auth,
-        ca_bundle=folder / ca_bundle if ca_bundle else None,
+        ca_bundle=ca_bundle,
         **entry,
     )
 

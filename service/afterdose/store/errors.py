@@ -1,6 +1,6 @@
 """The border where errors of the drivers become errors of afterdose.
 
-Texts are made from the driver's code alone: a driver's own message can quote the row.
+Texts are made from the driver's code: a driver's own message can quote the row, except while it connects.
 """
 
 import sqlite3
@@ -32,8 +32,6 @@ _SQLITE_UNUSABLE = {
 _PG_BUSY = ("08", "40", "53300", "55P03", "57014", "57P01", "57P02", "57P03")
 _PG_UNUSABLE = {
     "25006": "it is read-only",
-    "28": "the login was refused",
-    "3D000": "there is no such database",
     "42501": "access is denied",
     "53": "there is no space or memory left",
     "58": "reading or writing failed",
@@ -71,7 +69,7 @@ def _of_sqlite(error: sqlite3.Error) -> StoreError:
 def _of_postgres(error: psycopg.Error) -> StoreError:
     state = error.sqlstate
     if state is None and isinstance(error, psycopg.OperationalError):
-        return StoreBusy("the database server does not answer")
+        return StoreBusy(f"the database server cannot be reached{_why_no_connection(str(error))}")
     if state is None:
         return StoreError(f"the database refused a statement ({type(error).__name__})")
     if state.startswith(_PG_BUSY):
@@ -82,6 +80,14 @@ def _of_postgres(error: psycopg.Error) -> StoreError:
         if state.startswith(beginning):
             return StoreUnusable(f"the database cannot be used: {meaning} (SQLSTATE {state})")
     return StoreError(f"the database refused a statement (SQLSTATE {state})")
+
+
+def _why_no_connection(said: str) -> str:
+    """Where no connection came about, what libpq says of it: there is no code, and no statement yet that held a row."""
+    if not said.startswith(("connection failed:", "failed to resolve host")):
+        return ""
+    first = said.partition("\n")[0]
+    return f": {' '.join(first.rpartition(' failed: ')[2].split())}"
 
 
 @contextmanager

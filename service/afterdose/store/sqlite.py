@@ -164,7 +164,7 @@ def _in_use(path: Path) -> int:
     try:
         return os.open(beside(path, "in-use"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreUnusable(f"the database file cannot be opened ({error.strerror})") from None
+        raise StoreUnusable(f"the database file {path} cannot be opened ({error.strerror})") from None
 
 
 def make_private(path: Path) -> None:
@@ -175,6 +175,6 @@ def make_private(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
-        raise StoreUnusable(f"the database file cannot be opened ({error.strerror})") from None
+        raise StoreUnusable(f"the database file {path} cannot be opened ({error.strerror})") from None
     if mode & 0o077:
-        raise StoreUnusable("the database file can be read by others: give it mode 0600")
+        raise StoreUnusable(f"the database file {path} can be read by others: give it mode 0600")
