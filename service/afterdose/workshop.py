@@ -24,6 +24,7 @@ from afterdose.settings import Settings, SourceSettings, TargetSettings
 from afterdose.store.store import open_store
 from afterdose.subscribers import follower
 from afterdose.work.clinics import choosing
+from afterdose.work.deciding import Decider
 from afterdose.work.persist import persist
 from afterdose.work.reconcile import Reconciler
 from afterdose.work.snapshot.gather import Gatherer
@@ -165,14 +166,15 @@ class Workshop:
             clinic_for=_clinics(settings, content),
             clock=self._clock,
         )
+        gatherer = Gatherer(store=self.store, sources=sources, surroundings=surroundings)
         return Reconciler(
             store=self.store,
             content=content,
             targets={name: self._target(target) for name, target in settings.targets.items()},
             identities=Identities(store=self.store, sources=tuple(sources.values()), clock=self._clock),
-            gatherer=Gatherer(store=self.store, sources=sources, surroundings=surroundings),
+            gatherer=gatherer,
+            decider=Decider(store=self.store, content=content, gatherer=gatherer, clinic_for=surroundings.clinic_for),
             dose_bases={name: _dose_bases(settings, target) for name, target in settings.targets.items()},
-            clinic_for=surroundings.clinic_for,
             clock=self._clock,
             software=SOFTWARE,
             release=software_version(),

@@ -30,7 +30,18 @@ LAYERS = (
 )
 INSIDE = {
     "work": (
-        *("worker", "reconcile", "rehearsal", "reports", "sources", "starting", "delivery", "snapshot", "intake"),
+        *(
+            "worker",
+            "reconcile",
+            "deciding",
+            "rehearsal",
+            "reports",
+            "sources",
+            "starting",
+            "delivery",
+            "snapshot",
+            "intake",
+        ),
         *("line", "target", "clinics", "late", "persist", "retry", "source", "trail", "watch"),
     ),
     "fhir": (
