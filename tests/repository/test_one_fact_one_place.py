@@ -43,7 +43,7 @@ UNDISPUTED = {
     },
     "core/links.py": {"50": "records of one person that are followed"},
     "core/numbering.py": {"64": "gaps that are told apart"},
-    "core/slots.py": {"24": "hours in a day", "60": "minutes in an hour", "4096": "days that are kept at hand"},
+    "core/grid.py": {"24": "hours in a day", "60": "minutes in an hour", "4096": "days that are kept at hand"},
     "core/standing.py": {"2": "a place in an order", "3": "a place in an order"},
     "fhir/decode/dose.py": {"0.001": "kilograms in a gram", "0.45359237": "kilograms in a pound"},
     "fhir/decode/dosage.py": {"1000": "millilitres in a litre"},

@@ -21,10 +21,10 @@ from afterdose.core.care import (
 from afterdose.core.cases import Announced, rules_at
 from afterdose.core.desk import Desk
 from afterdose.core.dose import DoseKey, PlannedKind
+from afterdose.core.grid import starts
 from afterdose.core.identity import preparation_id
 from afterdose.core.protocol import Rules
 from afterdose.core.reasons import Reason
-from afterdose.core.slots import starts
 from afterdose.core.standing import is_theirs
 
 

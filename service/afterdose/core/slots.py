@@ -5,22 +5,17 @@ next dose on the day of that dose, labelled. Nothing of it depends on the curren
 start is counted from when the dose was heard of.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
-from zoneinfo import ZoneInfo
+from datetime import date, datetime, timedelta
 
 from afterdose.core.care import Session, SessionClass, SessionState, Window, local_day
-from afterdose.core.clinic import Clinic, OpenHours
+from afterdose.core.clinic import Clinic
+from afterdose.core.grid import Hours, starts
 from afterdose.core.protocol import Rules
 from afterdose.core.reasons import Reason
 from afterdose.core.window import NextDose, score, window_after
 
 _A_DAY = timedelta(days=1)
-_A_MINUTE = timedelta(minutes=1)
-_DAY_MINUTES = _A_DAY // _A_MINUTE
-_Hours = Mapping[int, tuple[OpenHours, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,28 +102,6 @@ def fits(visit: datetime, anchor: datetime, rules: Rules, clinic: Clinic) -> boo
     return anchor + opens <= visit < anchor + rules.post_window_until
 
 
-def starts(clinic: Clinic, first: datetime, before: datetime, hours: _Hours | None = None) -> Iterator[datetime]:
-    """Every start in [first, before) on the clinic's grid whose session ends within opening hours, in order.
-
-    ``hours``: other hours than the usual ones.
-
-    The grid counts minutes after the full hour in wall-clock time. A wall-clock time that the
-    clocks skip gives no start; one that comes twice gives two.
-    """
-    opening = clinic.hours if hours is None else hours
-    day, last = local_day(first, clinic), local_day(before, clinic)
-    if _begin_of(day, clinic.zone) is None:  # part of the day before may come again
-        day -= _A_DAY
-    while day <= last:
-        intervals = opening.get(day.isoweekday(), ())
-        if intervals and day not in clinic.holidays:
-            for start in _on(day, intervals, first, clinic):
-                if start >= before:
-                    break
-                yield start
-        day += _A_DAY
-
-
 def _choice(occasion: Occasion, rules: Rules, clinic: Clinic) -> _Choice | None:
     """The best start by the ladder: in the window, on the day after, after the window, before the next dose."""
     free = _in_window(occasion, rules, clinic)
@@ -144,7 +117,7 @@ def _in_window(occasion: Occasion, rules: Rules, clinic: Clinic) -> _Choice | No
     One that would be over before the dose that is expected goes before one that would not.
     """
     extended = (Reason.EXTENDED_HOURS, Reason.TELEHEALTH) if clinic.extended_by_telehealth else (Reason.EXTENDED_HOURS,)
-    kinds: list[tuple[_Hours, tuple[Reason, ...]]] = [(clinic.hours, ())]
+    kinds: list[tuple[Hours, tuple[Reason, ...]]] = [(clinic.hours, ())]
     if clinic.extended_hours:
         kinds.append((clinic.extended_hours, extended))
     earliest, window = occasion.earliest(rules), occasion.window
@@ -196,7 +169,7 @@ def _pre_dose(occasion: Occasion, rules: Rules, clinic: Clinic) -> _Choice | Non
     return None
 
 
-def _first(occasion: Occasion, clinic: Clinic, first: datetime, before: datetime, hours: _Hours) -> datetime | None:
+def _first(occasion: Occasion, clinic: Clinic, first: datetime, before: datetime, hours: Hours) -> datetime | None:
     """The first start in [first, before) on a day without a dose that leaves room before the next dose."""
     for start in starts(clinic, first, before, hours):
         if not occasion.has_room(start, clinic):
@@ -256,63 +229,3 @@ def _why_none(occasion: Occasion, rules: Rules, clinic: Clinic) -> Reason:
     if occasion.earliest(rules) >= occasion.anchor + rules.post_window_until:
         return Reason.TOO_LATE
     return Reason.NO_CLINIC_HOURS
-
-
-def _on(day: date, intervals: tuple[OpenHours, ...], first: datetime, clinic: Clinic) -> Iterator[datetime]:
-    """The starts of one day from ``first`` on, in order; nothing is made before it is asked for."""
-    begins = _begin_of(day, clinic.zone)
-    if begins is None:
-        found = {start for interval in intervals for start in _of(day, interval, clinic)}
-        yield from (start for start in sorted(found) if start >= first)
-        return
-    length = clinic.session_length // _A_MINUTE
-    spans = [(_minutes(one.opens), _minutes(one.closes) or _DAY_MINUTES) for one in intervals]
-    earliest = max(min(opens for opens, _ in spans), -((begins - first) // _A_MINUTE))
-    for minute in _grid(clinic.slot_grid, earliest):
-        if any(opens <= minute and minute + length <= closes for opens, closes in spans):
-            yield begins + minute * _A_MINUTE
-
-
-@lru_cache(maxsize=4096)
-def _begin_of(day: date, zone: ZoneInfo) -> datetime | None:
-    """When a day begins that has 24 hours; None where the clocks change on it."""
-    midnight = datetime.combine(day, time(0))
-    instants = {*_instants(midnight, zone), *(one - _A_DAY for one in _instants(midnight + _A_DAY, zone))}
-    return instants.pop() if len(instants) == 1 else None
-
-
-def _grid(grid: timedelta, earliest: int) -> Iterator[int]:
-    """The minutes of a day from ``earliest`` on at which sessions may start."""
-    step = grid // _A_MINUTE
-    for hour in range(earliest // 60, 24):
-        for minute in range(60 * hour, 60 * hour + 60, step):
-            if minute >= earliest:
-                yield minute
-
-
-def _minutes(wall: time) -> int:
-    return 60 * wall.hour + wall.minute
-
-
-def _of(day: date, hours: OpenHours, clinic: Clinic) -> Iterator[datetime]:
-    closing_day = day + _A_DAY if hours.closes == time(0) else day
-    closes = _instants(datetime.combine(closing_day, hours.closes), clinic.zone)[0]
-    for hour in range(hours.opens.hour, 24):
-        for minute in range(0, 60, clinic.slot_grid // timedelta(minutes=1)):
-            wall = time(hour, minute)
-            if wall < hours.opens:
-                continue
-            for start in _instants(datetime.combine(day, wall), clinic.zone):
-                if _exists(start, day, wall, clinic) and start + clinic.session_length <= closes:
-                    yield start
-
-
-def _instants(wall: datetime, zone: ZoneInfo) -> list[datetime]:
-    """The instants that a wall-clock time can mean, the earlier first."""
-    both = {wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
-    return sorted(both)
-
-
-def _exists(start: datetime, day: date, wall: time, clinic: Clinic) -> bool:
-    back = start.astimezone(clinic.zone)
-    return (back.date(), back.time()) == (day, wall)

@@ -5,8 +5,9 @@ from datetime import date, time, timedelta
 from afterdose.core.care import SessionClass, SessionState
 from afterdose.core.clinic import Clinic, OpenHours
 from afterdose.core.dose import PlannedKind
+from afterdose.core.grid import starts
 from afterdose.core.reasons import Reason
-from afterdose.core.slots import Occasion, booked, fits, propose, starts
+from afterdose.core.slots import Occasion, booked, fits, propose
 from afterdose.core.window import NextDose, score, window_after
 from builders import EVERY_DAY, a_clinic, a_rules, local
 

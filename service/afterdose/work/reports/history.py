@@ -10,8 +10,8 @@ from datetime import timedelta
 
 from afterdose.core.care import DoseVerdict, SessionClass
 from afterdose.core.clinic import Clinic
+from afterdose.core.grid import starts
 from afterdose.core.reasons import Eligibility, Outcome
-from afterdose.core.slots import starts
 from afterdose.work.reports.preview import Preview
 
 _NO_DOSE = frozenset({Outcome.UNRELATED, Outcome.WITHDRAWN})
