@@ -1,5 +1,6 @@
 """The command line. Each command lives in a module of its own and is imported only when it is called."""
 
+import resource
 from importlib import import_module
 
 import click
@@ -48,6 +49,7 @@ class _Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
+        _leave_no_core()
         try:
             return super().invoke(ctx)
         except AfterdoseError as error:
@@ -56,6 +58,12 @@ class _Commands(click.Group):
             if error.filename is None:
                 raise
             raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+
+
+def _leave_no_core() -> None:
+    """See to it that a crash of this process, or of one that it starts, writes no memory to disk: patients are in it."""
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 @click.group(cls=_Commands)

@@ -11,6 +11,8 @@ from urllib.parse import SplitResult, urlsplit
 _ID = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9\-.]{1,64}"
 """FHIR's id, without ``.`` and ``..``, which a URL path would resolve away."""
 _LOCAL = re.compile(rf"([A-Z][A-Za-z]+)/({_ID})(?:/_history/{_ID})?")
+_ANYWHERE = re.compile(rf"(?<![A-Za-z])[A-Z][A-Za-z]+/{_ID}")
+"""Begins where letters begin, so that a long row of them is read once only."""
 _DEFAULT_PORT = {"http": 80, "https": 443}
 
 
@@ -37,7 +39,7 @@ def patient_id(subject_reference: str | None, *, base_url: str) -> str | None:
 
 def short(reference: str) -> str:
     """``Type/id`` of a literal reference, without server and version, to compare with a site's lists."""
-    *_, last = [reference, *(found.group() for found in re.finditer(rf"[A-Z][A-Za-z]+/{_ID}", reference))]
+    *_, last = [reference, *(found.group() for found in _ANYWHERE.finditer(reference))]
     return last
 
 

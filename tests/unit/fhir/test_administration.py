@@ -1,6 +1,7 @@
 """What intake accepts and refuses of a MedicationAdministration, and which references are of this server."""
 
 import json
+import time
 from copy import deepcopy
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -269,6 +270,13 @@ def test_only_a_patient_of_this_server_is_one(reference: str | None, expected: s
 def test_other_types_are_found_the_same_way() -> None:
     assert local_id("Medication/5", "Medication", BASE) == "5"
     assert local_id("Medication/5", "Patient", BASE) is None
+
+
+def test_a_reference_of_nothing_but_letters_is_read_once() -> None:
+    letters = "Aa" * 50_000
+    began = time.process_time()
+    assert short(letters) == letters
+    assert time.process_time() - began < 1
 
 
 def test_a_reference_is_shortened_to_type_and_id() -> None:

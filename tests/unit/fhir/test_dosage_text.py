@@ -1,5 +1,6 @@
 """A dose in words: taken where the words leave no doubt, and nothing where they do."""
 
+import time
 from decimal import Decimal
 
 import pytest
@@ -67,6 +68,12 @@ def test_one_amount_and_the_time_that_it_took_are_taken(
 )
 def test_where_there_is_a_doubt_nothing_is_taken(text: str | None) -> None:
     assert told(text, CODES) is None
+
+
+def test_what_is_as_long_as_a_report_is_not_searched_for_a_dose() -> None:
+    began = time.process_time()
+    assert told("1 h " * 6_000 + "35 mg", CODES) is None
+    assert time.process_time() - began < 1
 
 
 def test_what_is_charted_as_a_quantity_wins_over_the_words() -> None:

@@ -22,6 +22,8 @@ _NUMBER_AND_UNIT = re.compile(
 )
 _TOOK = re.compile(r"(?:\bover|\bin|\bduring|\bwithin|\bfor|\büber|\ben|\bpendant|\bdurante|/|@) ?\Z")
 _DISSOLVED_IN = re.compile(r"(?:\bin|/) ?\Z")
+_LONGEST = 500
+"""Characters. What is longer tells more than one dose; and the time for reading grows with the square of it."""
 _DOUBTS = re.compile(
     r"[<>~±]|\b(?:up to|max\w*|about|approx\w*|ca|to|between|titrat\w*|repeat\w*|may|or|then|if|prn|as needed|until"
     r"|after|before|every|each|daily|weekly|times|bid|tid|qd|planned|total|remaining|wasted?|not|held|of)\b"
@@ -38,6 +40,8 @@ class Told:
 
 def told(text: str | None, codes: Codes) -> Told | None:
     """What a dosage's words say was given; None where they leave a doubt, or say nothing."""
+    if text is not None and len(text) > _LONGEST:
+        return None
     said = re.sub(r" ?(?:/|\bper\b) ?", "/", " ".join((text or "").casefold().split()))
     found = [one for one in _quantities(said, codes) if one is None or one.unit not in _VOLUMES]
     rest = _NUMBER_AND_UNIT.sub(" ", said)
