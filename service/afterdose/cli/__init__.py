@@ -61,7 +61,7 @@ class _Commands(click.Group):
 
 
 def _leave_no_core() -> None:
-    """See to it that a crash of this process, or of one that it starts, writes no memory to disk: patients are in it."""
+    """Let no crash of this process, or of one that it starts, write its memory to disk: patients are in it."""
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
