@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from readme_commands import README, NoCommand, command
 
 from afterdose.cli import main
@@ -37,6 +38,15 @@ def calls(file: Path) -> set[str]:
     else:
         text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     return {name for name in CALL.findall(text) if not name.startswith(("afterdose", "does"))}
+
+
+def test_the_help_says_in_a_whole_line_what_each_command_does() -> None:
+    context = click.Context(main)
+    named = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    for group in [[], *([name] for name, one in named.items() if isinstance(one, click.Group))]:
+        told = CliRunner().invoke(main, [*group, "--help"]).output.partition("Commands:")[2]
+        assert told
+        assert [line for line in told.splitlines() if line.endswith("...")] == []
 
 
 @pytest.mark.parametrize("name", ["test", "demo"])

@@ -25,6 +25,7 @@ _COMMANDS = {
     "replay": "operate",
     "restore": "copies",
     "resume": "operate",
+    "reviews": "explain",
     "run": "work",
     "serve": "serve",
     "settings": "serve",

@@ -28,7 +28,7 @@ def _instant(_context: click.Context, _option: click.Parameter, text: str | None
         raise click.BadParameter("is no instant such as 2026-01-05T15:00:00Z") from None
 
 
-@audit.command()
+@audit.command(short_help="Print every entry as an AuditEvent (R4, IHE BALP).")
 @click.option("--since", callback=_instant, help="From this instant on, such as 2026-01-05T15:00:00Z.")
 @click.option("--format", "format_", type=click.Choice(["ndjson"]), default="ndjson", show_default=True)
 @config_option
@@ -39,7 +39,7 @@ def export(since: datetime | None, format_: str, config: Path | None) -> None:  
             click.echo(json.dumps(_event(kept), separators=(",", ":")))
 
 
-@audit.command()
+@audit.command(short_help="Check that no entry was changed.")
 @click.option("--has", "known", metavar="HASH", help="A hash that was noted before: it must still be there.")
 @config_option
 def verify(known: str | None, config: Path | None) -> None:

@@ -40,7 +40,7 @@ def _zone(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Zo
         raise click.BadParameter("is no time zone of the IANA data base such as America/New_York") from None
 
 
-@click.command()
+@click.command(short_help="Take in past doses from an NDJSON export (Bulk Data).")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--report",

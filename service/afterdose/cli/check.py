@@ -65,7 +65,7 @@ class _Sender:
     failed: str | None = None
 
 
-@click.command()
+@click.command(short_help="Ask every EHR what it can do, and say what cannot work.")
 @click.option(
     "--config",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),

@@ -20,7 +20,7 @@ def backup(file: Path, config: Path | None) -> None:
     click.echo(f"{file} is written.")
 
 
-@click.command()
+@click.command(short_help="Put a copy in the place of the database.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @config_option
 def restore(file: Path, config: Path | None) -> None:

@@ -52,9 +52,9 @@ class _Quiet(WSGIRequestHandler):
         """Say nothing: the story is what is told."""
 
 
-@click.command()
+@click.command(short_help="Play a fortnight of doses against a sandbox EHR.")
 @click.option("--exit", "exit_", is_flag=True, help="End after the story; fails unless all is in the sandbox EHR.")
-@click.option("--json", "json_", is_flag=True, help="Print the summary as JSON and nothing else.")
+@click.option("--json", "json_", is_flag=True, help="Print the summary as JSON and nothing else, and end.")
 @click.option("--port", default=0, help="Port of the sandbox EHR; 0 takes a free one.")
 def demo(exit_: bool, json_: bool, port: int) -> None:
     """Play a fortnight of doses against a sandbox EHR, and show what becomes of them."""
@@ -76,7 +76,7 @@ def demo(exit_: bool, json_: bool, port: int) -> None:
             tell(found, story, console)
             if json_:
                 click.echo(json.dumps(found, indent=2))
-            if not exit_:
+            if not (exit_ or json_):
                 console.print(f"\nThe sandbox EHR stays up: [bold]{ehr.page_url}[/bold]  (Ctrl-C ends it)")
                 _until_interrupted()
             elif found["missing"]:

@@ -1,4 +1,4 @@
-"""``afterdose explain``: what became of one administration, from the store."""
+"""``afterdose explain`` and ``reviews``: what became of one administration, and which doses wait for a person."""
 
 import json
 import os
@@ -16,11 +16,14 @@ from afterdose.fhir.decode.administration import TYPE
 from afterdose.fhir.references import local_id
 from afterdose.fhir.times import format_local, parse_instant
 from afterdose.settings import Settings, load_settings
-from afterdose.store.rows import AuditEntry
+from afterdose.store.rows import AuditEntry, ReviewRow
+from afterdose.store.schema import patient_key
 from afterdose.store.store import Store, open_store
-from afterdose.work.reports.explanation import explanation
+from afterdose.work.reports.explanation import explanation, review
 
 _Json = Mapping[str, Any]
+# More open questions than anybody answers; the most urgent are shown.
+_MOST_SHOWN = 1000
 
 
 @click.command()
@@ -42,9 +45,10 @@ def explain(administration: str, source: str | None, as_json: bool, config: Path
     store = open_store(settings.database, clock=lambda: datetime.now(UTC))
     try:
         key = DoseKey(source or _only_source(store, settings, resource_id), resource_id)
-        told = explanation(store, key, content.reason_text)
+        told: _Json | None = explanation(store, key, content.reason_text)
         if told is not None:
-            store.audit.append(_shown(told, resource_id))
+            patient = told["patient"].partition("/")[2] if told["patient"] else None
+            store.audit.append(_shown("explain", resource_id, told["target"], patient))
     finally:
         store.close()
     if told is None:
@@ -56,16 +60,57 @@ def explain(administration: str, source: str | None, as_json: bool, config: Path
         click.echo(line)
 
 
-def _shown(told: _Json, resource_id: str) -> AuditEntry:
+@click.command(short_help="List the doses that wait for a person.")
+@click.option("--target", "only", help="The reviews of this target alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The settings file; without it AFTERDOSE_CONFIG, without that only AFTERDOSE_* variables.",
+)
+def reviews(only: str | None, as_json: bool, config: Path | None) -> None:
+    """List the doses that wait for a person, the most urgent first.
+
+    Where the EHR takes Tasks, one asks about each of them too. A review closes when what it asks about is put right in
+    the EHR, or its Task is completed there. `afterdose explain` says more of a dose.
+    """
+    settings = load_settings(config, os.environ)
+    if only is not None and only not in settings.targets:
+        raise click.BadParameter(f"the settings have {', '.join(settings.targets)}", param_hint="--target")
+    content = load_content(settings.site_overlay)
+    store = open_store(settings.database, clock=lambda: datetime.now(UTC))
+    try:
+        rows = [row for row in store.reviews.open(_MOST_SHOWN) if only in (None, row.target)]
+        store.audit.append(*(_shown("reviews", row.founder.id, row.target, _person(row)) for row in rows))
+    finally:
+        store.close()
+    told: list[dict[str, Any]] = [
+        {"source": row.founder.source, "target": row.target} | review(row, content.reason_text) for row in rows
+    ]
+    if as_json:
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    else:
+        for one in told:
+            doses = ", ".join(one["administrations"])
+            click.echo(f"{doses} from {one['source']}: {_review(one, _zone(one, settings, content))}")
+    click.echo(f"{len(rows)} open.", err=True)
+
+
+def _person(row: ReviewRow) -> str | None:
+    """The Patient, where the dose is of a known one: others stand under the key of their administration."""
+    return None if row.patient == patient_key(None, row.founder.source, row.founder.id) else row.patient
+
+
+def _shown(command: str, resource_id: str, target: str, patient: str | None) -> AuditEntry:
     """That somebody was shown what is known of a dose."""
     return AuditEntry(
-        actor=f"{getuser()} by afterdose explain",
+        actor=f"{getuser()} by afterdose {command}",
         action="R",
         entity_type=TYPE,
         entity_id=resource_id,
         outcome="shown",
-        target=told["target"],
-        patient=told["patient"].partition("/")[2] if told["patient"] else None,
+        target=target,
+        patient=patient,
     )
 
 

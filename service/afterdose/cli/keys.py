@@ -22,7 +22,7 @@ _with_settings = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Make, replace and show the keys that sign for us.")
 def keys() -> None:
     """Make, replace and show the keys that sign for us; they lie in data_dir/keys, one EC and one RSA key.
 
@@ -38,7 +38,7 @@ def generate(settings: Settings) -> None:
     _tell(keyring(settings).generate(utc_now().replace(microsecond=0)))
 
 
-@keys.command()
+@keys.command(short_help="Replace the keys; nothing has to be restarted.")
 @_with_settings
 def rotate(settings: Settings) -> None:
     """Replace the keys: new ones are published now, sign after an hour, and the old ones leave after another.

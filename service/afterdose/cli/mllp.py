@@ -13,7 +13,7 @@ from afterdose.store.store import open_store
 from afterdose.web.mllp import MllpServer
 
 
-@click.command()
+@click.command(short_help="Receive HL7 v2 messages over MLLP.")
 @options
 def mllp(config: Path | None, insecure_dev: bool) -> None:
     """Receive HL7 v2 messages over MLLP, on the listeners of the settings, until SIGTERM. Needs a migrated database."""

@@ -40,7 +40,7 @@ def opened(config: Path | None) -> Iterator[tuple[Settings, Store]]:
         store.close()
 
 
-@click.command()
+@click.command(short_help="List the patients who were given up.")
 @config_option
 def parked(config: Path | None) -> None:
     """List the patients who were given up until something arrives or they are replayed."""
@@ -52,7 +52,7 @@ def parked(config: Path | None) -> None:
     click.echo(f"{len(rows)} parked.", err=True)
 
 
-@click.command()
+@click.command(short_help="Work on patients again, now.")
 @click.argument("target", required=False)
 @click.option("--patient-of", metavar=f"{TYPE}/ID", help="The patient of one administration, parked or not.")
 @click.option("--all", "everybody", is_flag=True, help="Every patient, parked or not.")
@@ -76,7 +76,7 @@ def replay(target: str | None, patient_of: str | None, everybody: bool, config: 
     click.echo(f"{len(set(chosen))} patients are worked on again.")
 
 
-@click.command()
+@click.command(short_help="Read and write nothing for a target.")
 @click.argument("target")
 @config_option
 def pause(target: str, config: Path | None) -> None:

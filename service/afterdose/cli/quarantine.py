@@ -18,12 +18,12 @@ from afterdose.store.rows import AuditEntry, Refused
 from afterdose.store.store import Store
 
 
-@click.group()
+@click.group(short_help="See what was refused, and take HL7 v2 in again.")
 def quarantine() -> None:
     """See what was refused of known senders, and take HL7 v2 messages in again once the map is right."""
 
 
-@quarantine.command("list")
+@quarantine.command("list", short_help="List what is kept, newest first.")
 @config_option
 def list_(config: Path | None) -> None:
     """List what is kept, newest first: number, time, source, size, and what was wrong. Shows nothing of the content."""
@@ -56,7 +56,7 @@ def show(number: int, config: Path | None) -> None:
     click.echo(one.body, nl=False)
 
 
-@quarantine.command()
+@quarantine.command(short_help="Take HL7 v2 messages in again.")
 @click.argument("numbers", metavar="[NUMBER]...", type=int, nargs=-1)
 @config_option
 def again(numbers: tuple[int, ...], config: Path | None) -> None:

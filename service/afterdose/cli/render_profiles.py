@@ -18,7 +18,7 @@ _CALLED: Mapping[str, Collection[str]] = {
 """What a CapabilityStatement can say of our calls: reading one (``capabilities``) has no code of its own."""
 
 
-@click.command(name="render-profiles")
+@click.command(name="render-profiles", short_help="Make the profiles that follow from the mappings.")
 @click.option("--check", is_flag=True, help="Write nothing; name the files that are not current.")
 @click.option(
     "--out",

@@ -59,7 +59,7 @@ def serve(config: Path | None, insecure_dev: bool) -> None:
     serve_web(prepare_web(config, insecure_dev))
 
 
-@click.command()
+@click.command(short_help="Make the database, or bring it to this program's schema.")
 @options
 def migrate(config: Path | None, insecure_dev: bool) -> None:
     """Bring the database to this program's schema; makes it where there is none."""

@@ -25,7 +25,7 @@ _HIDDEN = "..."
 _DONE = {"create": "created", "update": "updated", "keep": "in order", "remove": "removed"}
 
 
-@click.command()
+@click.command(short_help="Have a source notify us, by Subscriptions.")
 @click.argument("source")
 @click.option(
     "--config",

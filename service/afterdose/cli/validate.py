@@ -18,7 +18,7 @@ _ALL_OK = Problem("informational", "", "All OK")
 _UNREADABLE = frozenset({"structure", "value", "too-costly"})
 
 
-@click.command()
+@click.command(short_help="Check CarePlans, Appointments, Tasks and their like.")
 @FILES
 @click.option(
     "--overlay",

@@ -19,7 +19,7 @@ def _wait_for_the_end() -> None:
     end.wait()
 
 
-@click.command()
+@click.command(short_help="Receive events and work on them, in one go.")
 @options
 def run(config: Path | None, insecure_dev: bool) -> None:
     """Receive events and work on them, in one go; prepares the database first."""

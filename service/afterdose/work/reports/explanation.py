@@ -34,7 +34,7 @@ def explanation(store: Store, key: DoseKey, reason_text: Callable[[Reason], str]
         "reasons": _told(reasons, reason_text),
         "dose": dict(outcome.details) if outcome is not None and outcome.details else None,
         "resources": [_resource(row) for row in _written(store, outcome)],
-        "reviews": [_review(row, reason_text) for row in _reviews(store, outcome)],
+        "reviews": [review(row, reason_text) for row in _reviews(store, outcome)],
         "decided_at": instant(outcome.updated_at) if outcome is not None else None,
         "next_look": instant(outcome.next_look) if outcome is not None else None,
         "agenda": _agenda(agenda) if agenda is not None else None,
@@ -85,7 +85,8 @@ def _resource(row: LedgerRow) -> Report:
     }
 
 
-def _review(row: ReviewRow, reason_text: Callable[[Reason], str]) -> Report:
+def review(row: ReviewRow, reason_text: Callable[[Reason], str]) -> Report:
+    """A question to a person, as JSON shows it."""
     return {
         "administrations": [f"{TYPE}/{key.id}" for key in row.administrations],
         "reasons": _told(row.reasons, reason_text),
