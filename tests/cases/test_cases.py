@@ -31,6 +31,7 @@ from builders import after_writing
 HERE = Path(__file__).parent
 CASES = sorted(path.parent for path in HERE.glob("*/case.toml"))
 PATIENT = "patient-1"
+_ENDED = (Standing.WITHDRAWN, Standing.REMOVED_BY_PERSON)
 VISITS = {
     Standing.WRITTEN: "proposed",
     Standing.WITHDRAWN: "cancelled",
@@ -94,8 +95,17 @@ def _ordered(event: Mapping[str, Any], case: Path, snapshot: Snapshot) -> Snapsh
 
 
 def _staff_did(event: Mapping[str, Any], snapshot: Snapshot) -> Snapshot:
-    """People booked or cancelled the visit after a dose, or activated the plan."""
+    """People booked or cancelled the visit after a dose, or activated or revoked the plan."""
     rows = dict(snapshot.known.artifacts)
+    if event["staff"] == "revoked the plan":
+        plans = {key: row for key, row in rows.items() if key.kind is ArtifactKind.CARE_PLAN}
+        end = {
+            "standing": Standing.REMOVED_BY_PERSON,
+            "ehr_status": "revoked",
+            "closed_at": event["at"].astimezone(UTC),
+        }
+        rows |= {key: replace(row, **end) for key, row in plans.items()}
+        return replace(snapshot, known=Known(memberships=snapshot.known.memberships, artifacts=rows))
     if event["staff"] == "activated the plan":
         plans = {key: row for key, row in rows.items() if key.kind is ArtifactKind.CARE_PLAN}
         rows |= {key: replace(row, was_active=True, ehr_status="active") for key, row in plans.items()}
@@ -191,7 +201,7 @@ def _ehr_told(snapshot: Snapshot, care: Care) -> list[str]:
         if key.kind in BESIDES:
             continue
         if key.kind is ArtifactKind.CARE_PLAN:
-            told.append(f"care plan: {row.ehr_status if row.standing is Standing.WITHDRAWN else statuses[key]}")
+            told.append(f"care plan: {row.ehr_status if row.standing in _ENDED else statuses[key]}")
         elif key.subject in preparations:
             told.append(f"preparation visit {preparations[key.subject]}: {VISITS[row.standing]}")
         elif key.kind is ArtifactKind.APPOINTMENT:

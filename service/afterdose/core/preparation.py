@@ -38,8 +38,6 @@ def preparations(desk: Desk) -> list[DesiredPreparation]:
             if row is None or row.key in keys or is_theirs(row):
                 continue
             if desk.standings.is_open(ArtifactKind.APPOINTMENT, subject):
-                given = any(one.course_id == course and one.session_id for one in desk.judged.verdicts)
-                dropped = Reason.DOSE_DROPPED if desk.snapshot.person.died_by is None else Reason.PATIENT_DECEASED
                 wanted.append(
                     DesiredPreparation(
                         key=row.key,
@@ -48,10 +46,19 @@ def preparations(desk: Desk) -> list[DesiredPreparation]:
                         session=Session(state=SessionState.UNMET),
                         orders=(),
                         cancelled=True,
-                        cancel_reason=Reason.DOSE_GIVEN if given else dropped,
+                        cancel_reason=_why_not(course, desk),
                     )
                 )
     return wanted
+
+
+def _why_not(course: UUID, desk: Desk) -> Reason:
+    """Why preparation is over, or is not to be."""
+    if any(one.course_id == course and one.session_id for one in desk.judged.verdicts):
+        return Reason.DOSE_GIVEN
+    if desk.snapshot.person.died_by is not None:
+        return Reason.PATIENT_DECEASED
+    return Reason.DOSE_DROPPED if desk.standings.ended_plan(course) is None else Reason.COURSE_ENDED_BY_PERSON
 
 
 def first_dose(course: Announced, desk: Desk) -> datetime | None:

@@ -7,6 +7,7 @@ from afterdose.core.care import ArtifactKey, ArtifactKind, Known, KnownArtifact,
 
 _OPEN = frozenset({Standing.INTENDED, Standing.WRITTEN, Standing.TAKEN_OVER})
 _WORK = frozenset(ArtifactKind) - {ArtifactKind.PROVENANCE, ArtifactKind.MERGED_TASK}
+_REVOKED = frozenset({"revoked", "entered-in-error"})
 _NOT_KEPT = frozenset({"cancelled", "noshow", "entered-in-error"})
 
 
@@ -51,6 +52,11 @@ class Standings:
         """Whether a person ended or removed it: it is never created again."""
         row = self.latest(kind, subject)
         return row is not None and row.standing is Standing.REMOVED_BY_PERSON
+
+    def ended_plan(self, course: UUID) -> KnownArtifact | None:
+        """The plan of a course as a person ended or removed it, None where nobody has."""
+        row = self.latest(ArtifactKind.CARE_PLAN, course)
+        return row if row is not None and row.standing is Standing.REMOVED_BY_PERSON else None
 
     def is_open(self, kind: ArtifactKind, subject: UUID) -> bool:
         """Whether it is in the EHR, or may be, and nobody has ended it."""
@@ -109,3 +115,8 @@ def is_lost(row: KnownArtifact) -> bool:
 def is_behind(row: KnownArtifact) -> bool:
     """Whether nothing is left of a visit to affect: it does not take place, or it has."""
     return is_lost(row) or row.ehr_status == "fulfilled"
+
+
+def is_revoked(row: KnownArtifact) -> bool:
+    """Whether a plan that has ended is not to be carried out, and not only over."""
+    return row.ehr_status in _REVOKED

@@ -45,7 +45,7 @@ def _tasks(verdict: DoseVerdict, desk: Desk) -> list[DesiredTask]:
         key = desk.standings.key(ArtifactKind.REVIEW_TASK, subject)
         due = verdict.window.opens if verdict.window else None
         found.append(DesiredTask(key=key, verdict=verdict, reasons=verdict.reasons, due=due))
-    if verdict.outcome is Outcome.UNMET and verdict.session is not None and _needs_a_person(verdict):
+    if verdict.outcome is Outcome.UNMET and verdict.session is not None and _needs_a_person(verdict, desk):
         found.append(
             DesiredTask(
                 key=desk.standings.key(ArtifactKind.UNMET_TASK, subject),
@@ -63,12 +63,16 @@ def _tasks(verdict: DoseVerdict, desk: Desk) -> list[DesiredTask]:
     return found
 
 
-def _needs_a_person(verdict: DoseVerdict) -> bool:
-    """Whether an unmet session is somebody's work: not when it came too late, nor when a proposal was declined."""
+def _needs_a_person(verdict: DoseVerdict, desk: Desk) -> bool:
+    """Whether an unmet session is somebody's work: not when it came too late, nor when a proposal was declined, nor
+    when the dose was known to who ended the plan."""
     if is_too_late(verdict) or verdict.session is None:
         return False
     if not _NOBODYS_WORK.isdisjoint(verdict.session.reasons):
         return False
+    if verdict.session.reasons == (Reason.COURSE_ENDED_BY_PERSON,) and verdict.course_id and verdict.heard_at:
+        ended = desk.standings.ended_plan(verdict.course_id)
+        return ended is None or ended.closed_at is None or ended.closed_at < verdict.heard_at
     return verdict.session.reasons != (Reason.CANCELLED_BY_PERSON,)
 
 

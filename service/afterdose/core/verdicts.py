@@ -24,7 +24,7 @@ from afterdose.core.orders import Upcoming
 from afterdose.core.reasons import Eligibility, Outcome, Reason
 from afterdose.core.session import begins, dose_sessions
 from afterdose.core.slots import Occasion, booked, propose
-from afterdose.core.standing import Standings
+from afterdose.core.standing import Standings, is_revoked
 from afterdose.core.timeline import Timeline, timeline
 from afterdose.core.window import NextDose, next_after, window_after, window_after_day
 
@@ -192,8 +192,11 @@ def _session(
         return Session(state=SessionState.UNMET, reasons=(Reason.VISIT_MISSED,))
     if standings.is_tombstone(ArtifactKind.APPOINTMENT, member.session_id):
         return Session(state=SessionState.UNMET, reasons=(Reason.CANCELLED_BY_PERSON,))
-    ended = standings.is_tombstone(ArtifactKind.CARE_PLAN, member.course_id)
-    if ended and not standings.is_open(ArtifactKind.APPOINTMENT, member.session_id):
+    ended, there = (
+        standings.ended_plan(member.course_id),
+        standings.is_open(ArtifactKind.APPOINTMENT, member.session_id),
+    )
+    if ended is not None and (is_revoked(ended) or not there):
         return Session(state=SessionState.UNMET, reasons=(Reason.COURSE_ENDED_BY_PERSON,))
     if member.session_id in snapshot.missed:
         return Session(state=SessionState.UNMET, reasons=(Reason.TOO_LATE, Reason.RETRIES_EXHAUSTED))

@@ -151,6 +151,22 @@ def test_a_plan_that_a_person_ended_stays_ended_and_new_doses_are_shown_to_a_per
     assert [task.key.subject for task in care.tasks] == [session_of("thu")]
 
 
+@pytest.mark.parametrize(("status", "taken_back"), [("revoked", 1), ("entered-in-error", 1), ("completed", 0)])
+def test_with_a_plan_that_a_person_revoked_go_its_proposals_and_nobody_is_asked(status: str, taken_back: int) -> None:
+    ended = {"standing": Standing.REMOVED_BY_PERSON, "ehr_status": status, "closed_at": local("2026-01-05 13:00")}
+    snapshot = people_did(written(a_snapshot(MONDAY)), ArtifactKind.CARE_PLAN, course_of("mon"), **ended)
+    care = decide(snapshot, NOW)
+    assert [reason for _, reason in cancellations(care)] == [Reason.COURSE_ENDED_BY_PERSON] * taken_back
+    assert care.tasks == ()
+
+
+def test_a_booked_visit_outlives_its_plan() -> None:
+    snapshot = written(a_snapshot(MONDAY), booked=True, ehr_status="booked", start=local("2026-01-06 11:00"))
+    ended = {"standing": Standing.REMOVED_BY_PERSON, "ehr_status": "revoked"}
+    care = decide(people_did(snapshot, ArtifactKind.CARE_PLAN, course_of("mon"), **ended), NOW)
+    assert [one.hold for one in care.appointments] == [True]
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
