@@ -59,7 +59,7 @@ ALLOWED = frozenset(
 """Every key that a log line may have. None of them is for an id, a name, a reference or a text that was received."""
 
 _LONGEST = 500
-_SERVER = "_granian"
+SERVER = "_granian"
 """The HTTP server's logger: whole sentences about processes, which no request gets into."""
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -174,7 +174,7 @@ class _LibraryFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: Any = {"event": "a library's message", "logger": record.name, "level": record.levelname.lower()}
-        if record.args or record.name.partition(".")[0] == _SERVER:
+        if record.args or record.name.partition(".")[0] == SERVER:
             line["event"] = str(record.msg)
         if record.exc_info:
             line["exc_info"] = record.exc_info

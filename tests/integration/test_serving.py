@@ -220,3 +220,14 @@ def test_where_the_site_says_so_server_processes_run_on_every_cpu(
         [found] = cpus_of_the_processes(web)
 
     assert not found.isdigit()
+
+
+def test_a_start_warns_of_nothing_on_a_host_with_fewer_cpus_than_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+) -> None:
+    monkeypatch.setenv("AFTERDOSE_WEB__THREADS", "256")
+
+    with start_web(tmp_path) as web:
+        eventually(lambda: b"Started worker" in web.log.read_bytes())
+
+    assert b'"level": "warning"' not in web.log.read_bytes()

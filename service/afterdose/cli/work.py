@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from afterdose import logs
 from afterdose.cli.serve import options, prepare, prepare_web
 from afterdose.store.migrate import migrate
 from afterdose.web.serving import serve
@@ -34,6 +35,8 @@ def run(config: Path | None, insecure_dev: bool) -> None:
 @options
 def work(config: Path | None, insecure_dev: bool) -> None:
     """Work on what was received, until SIGTERM. Needs a migrated database."""
-    with Workshop(prepare(config, insecure_dev)) as workshop:
+    settings = prepare(config, insecure_dev)
+    with Workshop(settings) as workshop:
         workshop.start()
+        logs.get_logger().info("working on what was received", threads=settings.work.threads)
         _wait_for_the_end()

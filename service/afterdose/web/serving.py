@@ -3,6 +3,7 @@
 Slow or malformed headers and bodies that contradict themselves end inside granian; slow bodies end in ``body``.
 """
 
+import logging
 import multiprocessing
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server import Server
 
+from afterdose import logs
 from afterdose.settings import Settings
 from afterdose.store.engine import Database
 from afterdose.web import metrics, port
@@ -20,7 +22,11 @@ FACTORY = "afterdose.bootstrap:wsgi"
 HEADER_BYTES = 131_072
 
 # Everything goes through the root logger, which logs.configure has set up.
-_LOGGERS = {name: {"handlers": [], "level": "INFO", "propagate": True} for name in ("_granian", "granian.access")}
+_LOGGERS = {name: {"handlers": [], "level": "INFO", "propagate": True} for name in (logs.SERVER, "granian.access")}
+
+
+# Of more than two threads for each CPU granian says at every start that they are many. Ours wait for the disk.
+_ON_THREADS = "Configuration allows spawning up to"
 
 
 def serve(settings: Settings) -> None:
@@ -31,6 +37,7 @@ def serve(settings: Settings) -> None:
     in turn.
     """
     web = settings.web
+    logging.getLogger(logs.SERVER).addFilter(lambda record: not str(record.msg).startswith(_ON_THREADS))
     _check_database(settings.database)
     # A forked process would inherit the database connections and the locks of the threads of this one.
     multiprocessing.set_start_method("spawn", force=True)
