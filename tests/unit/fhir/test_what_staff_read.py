@@ -12,7 +12,7 @@ from afterdose.core.care import ArtifactKind, Care, DesiredTask, Snapshot, Stand
 from afterdose.core.dose import Family
 from afterdose.core.plan import decide
 from afterdose.core.reasons import Reason
-from afterdose.fhir.encode.other_rungs import task_message
+from afterdose.fhir.encode.other_rungs import plan_message, task_message
 from afterdose.fhir.encode.tasks import task
 from afterdose.work.reports.preview import resources
 from builders import a_dose, a_drug, a_planned_dose, a_snapshot, after_writing, local
@@ -132,3 +132,27 @@ def test_a_treatment_week_ends_on_its_last_day() -> None:
     doses = [a_dose(f"2026-01-{day:02d} 10:00", id=f"d{day}") for day in range(5, 10)]
     told = plan_of(decide(site(a_snapshot(*doses)), NOW))["text"]["div"]
     assert "Treatment week until Sun 11 Jan 2026 23:59 EST: " in told
+
+
+def test_a_task_names_its_treatment_by_its_time_where_that_is_sure() -> None:
+    missed = unmet(taken_over(site(a_snapshot(MONDAY)), booked=True, ehr_status="noshow"))
+    assert task(missed, head())["description"].endswith(" Treatment: Mon 5 Jan 2026 10:40 EST.")
+    assert missed.verdict is not None
+    unsure = replace(missed, verdict=replace(missed.verdict, reasons=(Reason.DATE_ONLY,)))
+    assert "Treatment" not in task(unsure, head())["description"]
+    planned = a_planned_dose("2026-01-07 10:00")
+    ahead = replace(missed, verdict=None, planned=planned)
+    assert task(ahead, head())["description"].endswith(" Planned treatment: Wed 7 Jan 2026 10:00 EST.")
+
+
+def test_what_is_to_be_decided_is_said_first() -> None:
+    care = decide(site(a_snapshot(a_dose("2026-01-05 10:00", id="mon", status="stopped"))), NOW)
+    (asked,) = [one for one in care.tasks if one.key.kind is ArtifactKind.REVIEW_TASK]
+    assert len(asked.reasons) > 1
+    assert task(asked, head())["reasonCode"]["text"].startswith("Stopped or partial dose; ")
+
+
+def test_a_message_about_a_plan_says_which_of_several_counts() -> None:
+    (plan,) = decide(site(a_snapshot(MONDAY)), NOW).plans
+    (said,) = plan_message(plan, head())["payload"]
+    assert "the newest counts" in said["contentString"].split("\n")[1]

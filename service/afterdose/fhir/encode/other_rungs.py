@@ -15,6 +15,7 @@ from afterdose.fhir.encode.narrative import course_title, plan_narrative
 from afterdose.fhir.encode.plain import plain_text
 from afterdose.fhir.times import format_local, parse_instant
 
+_NEWEST = "Of several messages about this course the newest counts."
 _ENDED = frozenset({PlanStatus.ENTERED_IN_ERROR, PlanStatus.REVOKED})
 
 
@@ -50,7 +51,8 @@ def plan_note(plan: DesiredPlan, head: Letterhead) -> Resource:
 def plan_message(plan: DesiredPlan, head: Letterhead) -> Resource:
     """The plan of a course as a message: the whole text without the drug's name."""
     neutral = replace(head.words, name_drug=False)
-    told = f"{course_title(plan, head.words.clinic)}\n{plain_text(plan_narrative(plan, neutral))}"
+    title = course_title(plan, head.words.clinic)
+    told = f"{title}\n{_NEWEST}\n{plain_text(plan_narrative(plan, neutral))}"
     return _message(plan.key, told, head) | {"meta": head.meta(labels=plan.labels)}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from afterdose.core.care import ArtifactKind, DesiredTask
 from afterdose.core.reasons import Reason
 from afterdose.fhir.encode.care import Letterhead, Resource, concept
-from afterdose.fhir.times import format_instant
+from afterdose.fhir.times import format_instant, format_local
 
 _WORDS: Mapping[ArtifactKind, str] = {
     ArtifactKind.REVIEW_TASK: "Please decide whether follow-up care is to be planned after this treatment",
@@ -25,11 +25,33 @@ _WHERE_UNMET: Mapping[Reason, str] = {
     Reason.RETRIES_EXHAUSTED: "A follow-up session could not be proposed in time: please find another way",
 }
 """What an unmet session asks for where it is not for want of time."""
+_SPEAK_FOR_IT = frozenset(
+    {
+        Reason.ENROLLED_PROTOCOL,
+        Reason.PSYCHIATRIC_INDICATION,
+        Reason.PSYCHIATRIC_SETTING,
+        Reason.NASAL_ESKETAMINE,
+        Reason.DOSE_WITHIN_ENVELOPE,
+    }
+)
+"""What speaks for follow-up care: said after what a person is asked to decide about."""
+_TIME_UNSURE = frozenset(
+    {
+        Reason.DATE_ONLY,
+        Reason.TIME_TOO_COARSE,
+        Reason.ZONE_UNKNOWN,
+        Reason.TIME_IN_FUTURE,
+        Reason.TIME_IMPLAUSIBLE,
+        Reason.PERIOD_TOO_LONG,
+        Reason.PERIOD_REVERSED,
+    }
+)
 _FORMER = "Former patient record"
 
 
 def task(desired: DesiredTask, head: Letterhead) -> Resource:
     """A Task for a person (https://hl7.org/fhir/R4/task.html); the deadline is restriction.period.end."""
+    why = map(head.words.reason_text, sorted(desired.reasons, key=_SPEAK_FOR_IT.__contains__))
     heard_at = desired.verdict.heard_at if desired.verdict else desired.planned.heard_at if desired.planned else None
     resource: Resource = {
         "resourceType": "Task",
@@ -39,10 +61,12 @@ def task(desired: DesiredTask, head: Letterhead) -> Resource:
         "intent": "proposal",
         "priority": "routine",
         "code": concept(head.codes.outbound[str(desired.key.kind)]),
-        "description": _asked(desired) + ".",
+        "description": f"{_asked(desired)}.{_which(desired, head)}",
         "for": {"reference": f"Patient/{desired.patient or head.patient}"},
         "requester": head.author(),
-        "reasonCode": {"text": "; ".join(head.words.reason_text(reason) for reason in desired.reasons)},
+        "reasonCode": {
+            "text": "; ".join(map(head.words.reason_text, sorted(desired.reasons, key=_SPEAK_FOR_IT.__contains__)))
+        },
     }
     if desired.former is not None:
         resource["input"] = [{"type": {"text": _FORMER}, "valueReference": {"reference": f"Patient/{desired.former}"}}]
@@ -67,6 +91,17 @@ def _asked(desired: DesiredTask) -> str:
         if other is not None:
             return other
     return _WORDS[desired.key.kind]
+
+
+def _which(desired: DesiredTask, head: Letterhead) -> str:
+    """Which treatment it is about, where its time is known: a patient may have several in a week."""
+    zone, verdict = head.words.clinic.zone, desired.verdict
+    if desired.planned is not None:
+        return f" Planned treatment: {format_local(desired.planned.at, zone)}."
+    if verdict is None or desired.key.kind is ArtifactKind.GUARANTEE_TASK or _TIME_UNSURE & set(verdict.reasons):
+        return ""
+    given = verdict.anchor or verdict.start
+    return f" Treatment: {format_local(given, zone)}." if given is not None else ""
 
 
 def _focus(desired: DesiredTask, head: Letterhead) -> Resource | None:
