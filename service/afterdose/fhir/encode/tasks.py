@@ -64,9 +64,7 @@ def task(desired: DesiredTask, head: Letterhead) -> Resource:
         "description": f"{_asked(desired)}.{_which(desired, head)}",
         "for": {"reference": f"Patient/{desired.patient or head.patient}"},
         "requester": head.author(),
-        "reasonCode": {
-            "text": "; ".join(map(head.words.reason_text, sorted(desired.reasons, key=_SPEAK_FOR_IT.__contains__)))
-        },
+        "reasonCode": {"text": "; ".join(why)},
     }
     if desired.former is not None:
         resource["input"] = [{"type": {"text": _FORMER}, "valueReference": {"reference": f"Patient/{desired.former}"}}]
