@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,23 @@ def test_doubles_are_found_and_one_of_them_is_kept(tmp_path: Path) -> None:
         (kept,) = ward.appointments(*OPEN_APPOINTMENTS)
         assert kept["id"] == made["id"]
         assert ward.plans()[0]["activity"][0]["reference"]["reference"] == f"Appointment/{made['id']}"
+
+
+@pytest.mark.parametrize("write", ["the first transaction", "POST Appointment", "POST CarePlan", "POST Task"])
+@pytest.mark.parametrize(("product", "shortest", "longest"), [("generic", 60, 90), ("hapi", 0, 10), ("medplum", 0, 10)])
+def test_a_conflict_costs_a_minute_only_where_a_create_may_have_been_carried_out_all_the_same(
+    product: str, shortest: int, longest: int, write: str, tmp_path: Path
+) -> None:
+    one = WRITES[write]
+    with Ward(tmp_path, behaviour=one.behaviour, product=product) as ward:
+        last = begin(ward, one.story)
+        told, began = len(ward.ehr.requests), ward.clock()
+        ward.ehr.fail_next(one.method, one.path, faults.status(409))
+
+        last(ward)
+        ward.settle()
+
+        assert timedelta(seconds=shortest) <= ward.clock() - began <= timedelta(seconds=longest)
+        assert ward.end_state() == undisturbed(one.story)
+        asked_first(ward.ehr.requests[told:], one)
+        once(ward)

@@ -95,6 +95,7 @@ class _EhrSchema(Strict):
         fields.String(validate=validate.OneOf(sorted(R4_TYPES), error="expected a resource type of FHIR R4")),
         load_default=list,
     )
+    atomic_create = Flag(load_default=False)
     subscriptions = fields.Nested(_SubscriptionsSchema, load_default=lambda: _SubscriptionsSchema().load({}))
 
     @validates_schema(skip_on_field_errors=True)
@@ -122,6 +123,7 @@ def read_ehr(name_or_path: str, overlay: Path | None = None) -> EhrFacts:
         types={type_: _facts(table) for type_, table in data["types"].items()},
         subscriptions=_subscriptions(data["subscriptions"]),
         reads=frozenset(data["reads"]),
+        atomic_create=data["atomic_create"],
     )
 
 

@@ -124,6 +124,8 @@ class EhrFacts:
     ``subscriptions``: how it takes the Subscriptions by which it notifies us.
     ``last_updated``: whether a search by ``_lastUpdated`` alone finds what changed; ``cohorts``: where it can tell us
     of a cohort. ``reads``: types that it reads with our rights, and not its own, while it takes what we write.
+    ``atomic_create``: of several creates at once with one If-None-Exist it carries out one, and a 409 says that nothing
+    was made.
     """
 
     name: str
@@ -134,6 +136,7 @@ class EhrFacts:
     rungs: Mapping[Artifact, str] = field(default_factory=dict)
     types: Mapping[str, TypeFacts] = field(default_factory=dict)
     reads: frozenset[str] = frozenset()
+    atomic_create: bool = False
 
     def of(self, type_: str) -> TypeFacts:
         """The facts about one resource type."""

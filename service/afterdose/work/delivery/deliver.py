@@ -130,7 +130,9 @@ class Delivery:
             return None
         if row.ehr_id is None:
             merged = merge(draft.build(references), None, {})
-            return self._sound(Write(draft=draft, wish=wish, row=row, merged=merged, provable=self._provable(row)))
+            provable, atomic = self._finder.can_find(row.resource_type), self._atomic(row.resource_type)
+            write = Write(draft=draft, wish=wish, row=row, merged=merged, provable=provable, atomic=atomic)
+            return self._sound(write)
         if not draft.updates and row.desired_hash is not None:
             return self._instead_of_a_change(draft, row, wish)
         return self._change(draft, row, wish, references)
@@ -189,9 +191,6 @@ class Delivery:
         self.refusals.append(Refusal(key=write.draft.key, reason=Reason.CONFORMANCE_FAILED, code=code))
         return None
 
-    def _provable(self, row: LedgerRow) -> bool:
-        return self._finder.can_find(row.resource_type)
-
     def _has_to_say_so(self, draft: Draft) -> bool:
         """Whether an end has to be told in a resource of its own, because the one before cannot be changed."""
         return (
@@ -207,6 +206,10 @@ class Delivery:
         """Whether this EHR says that it heeds If-None-Exist."""
         return self.client.capabilities().conditional_create.get(type_, False)
 
+    def _atomic(self, type_: str) -> bool:
+        """Whether of several such creates at once one is carried out and the others meet a conflict."""
+        return self._finder.facts.atomic_create and self._conditional(type_)
+
     def _unless_there(self, row: LedgerRow) -> str | None:
         """The condition of a create: only where no resource carries our identifier."""
         if row.ehr_id is not None or not self._conditional(row.resource_type):
@@ -219,6 +222,8 @@ class Delivery:
         try:
             done = self._sent(write)
         except (EhrConflict, EhrGone) as conflict:
+            if isinstance(conflict, EhrConflict):
+                self.journal.failed([(write, conflict)])
             raise StandsOtherwise from conflict
         except EhrUnavailable as error:
             self.journal.failed([(write, error)])

@@ -29,7 +29,7 @@ class Write:
 
     ``wish``: the fingerprint of what is wanted, as far as what it refers to is there. ``current``: what was read, and
     ``if_match`` its ETag. ``patch``: the elements that are replaced, where the EHR takes no more than an end.
-    ``provable``: a search can find it.
+    ``provable``: a search can find it. ``atomic``: it is a create of which a conflict says that it did not happen.
     """
 
     draft: Draft
@@ -40,6 +40,7 @@ class Write:
     if_match: str | None = None
     patch: Mapping[str, str] = field(default_factory=dict)
     provable: bool = False
+    atomic: bool = False
 
     @property
     def ends(self) -> bool:
@@ -147,7 +148,7 @@ class Journal:
         rows = [
             replace(write.row, sent_at=None)
             for write, error in failures
-            if not isinstance(error, EhrAmbiguous | EhrConflict)
+            if not isinstance(error, EhrAmbiguous | EhrConflict) or (write.atomic and isinstance(error, EhrConflict))
         ]
         if rows:
             self.keep(*rows)
