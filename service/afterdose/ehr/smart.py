@@ -113,7 +113,7 @@ def may_be_discovered(token_url: str, base_url: str) -> bool:
         return False
     if _server(wanted) == _server(base):
         return True
-    host = wanted.hostname or ""
+    host = (wanted.hostname or "").removesuffix(".")  # a name with its root is the same name
     if base.hostname in _LOOPBACK and host in _LOOPBACK:
         return wanted.scheme in ("http", "https")
     return wanted.scheme == "https" and host not in _LOOPBACK and not _IP_ADDRESS.fullmatch(host) and ":" not in host

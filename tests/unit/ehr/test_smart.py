@@ -174,6 +174,7 @@ class TestDiscovery:
             "https://0x7f.1/token",
             "https://127.0.0.1/token",
             "https://localhost/token",
+            "https://localhost./token",
             "https://user:pw@login.vendor.example/token",
             "https://login.vendor.example/token?x=1",
             "https://login.vendor.example/token#x",

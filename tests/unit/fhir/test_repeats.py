@@ -1,6 +1,7 @@
 """An order that repeats names its moments only where it leaves nothing open."""
 
 from datetime import UTC
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -58,6 +59,7 @@ OPEN: dict[str, dict[str, Any]] = {
     "a time that is none": {"boundsPeriod": TWO_WEEKS, "dayOfWeek": ["mon"], "timeOfDay": ["ten"]},
     "a start that is none": {"boundsPeriod": {"start": "March", "end": "2026-03-15"}, "dayOfWeek": ["mon"], **AT_TEN},
     "too long a period": {"boundsPeriod": TWO_WEEKS, **AT_TEN, "period": 10**12, "periodUnit": "d"},
+    "a period beyond reckoning": {"boundsPeriod": TWO_WEEKS, **AT_TEN, "period": Decimal("1e308"), "periodUnit": "d"},
     "beyond the calendar": {"boundsPeriod": {"start": "9999-12-31"}, "count": 1, "timeOfDay": ["22:00:00"], **WEEKLY},
     "fewer than none": {"boundsPeriod": {"start": "2026-03-02"}, "count": -1, **AT_TEN, **WEEKLY},
     "the end of the calendar": {"boundsPeriod": {"start": "9999-12-31"}, "count": 0, **AT_TEN, **WEEKLY},

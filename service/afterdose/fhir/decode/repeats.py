@@ -50,7 +50,7 @@ def _pattern(repeat: JsonObject, first: date) -> Iterator[date]:
     """The days, without end; none where they are not said."""
     every, unit = number(repeat, "period"), _DAYS.get(text(repeat, "periodUnit") or "")
     named = {_WEEKDAYS.index(day) for day in texts(repeat, "dayOfWeek") if day in _WEEKDAYS}
-    whole = every is not None and every >= 1 and every % 1 == 0
+    whole = every is not None and every >= 1 and every == int(every)
     step = timedelta(days=unit * int(every)) if every is not None and whole and unit is not None else None
     if named and every is None:
         step = _A_WEEK
