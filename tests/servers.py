@@ -58,11 +58,12 @@ class RunningPostgres:
     url: str
     log: Path
 
-    def fresh_database(self) -> str:
+    def fresh_database(self, encoding: str = "UTF8") -> str:
         """Create an empty database and return its URL."""
         name = f"test_{uuid.uuid4().hex}"
+        locale = "C.UTF-8" if encoding == "UTF8" else "C"
         with psycopg.connect(_libpq(self.url), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE '{locale}'")
         return f"{self.url.rpartition('/')[0]}/{name}"
 
 

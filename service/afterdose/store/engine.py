@@ -134,8 +134,21 @@ class Database:
                 return None
             return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
+    def check_encoding(self) -> None:
+        """Raise StoreUnusable where a PostgreSQL database could not keep every text that an EHR sends."""
+        if self.path is not None:
+            return
+        with self.reading() as connection:
+            encoding = connection.execute(sa.text("SELECT current_setting('server_encoding')")).scalar()
+        if encoding != "UTF8":
+            raise StoreUnusable(
+                f"the database has the encoding {encoding}, this program needs UTF8: create the database with "
+                "`createdb --encoding=UTF8 --template=template0`"
+            )
+
     def check_schema(self) -> None:
         """Raise StoreUnusable where the schema is not the one that this program knows."""
+        self.check_encoding()
         found = self.revision()
         if found is not None and found > schema.REVISION:
             raise StoreUnusable(

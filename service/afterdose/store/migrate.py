@@ -19,6 +19,7 @@ def migrate(url: str) -> None:
     """
     database = Database(url)
     try:
+        database.check_encoding()
         found = database.revision()
         if found is not None and found >= schema.REVISION:
             database.check_schema()

@@ -12,6 +12,7 @@ _OPTIONS: dict[str, Any] = {
     "connect_timeout": 5,
     "options": f"-c lock_timeout={int(PATIENCE * 1000)} -c timezone=UTC",
     "application_name": "afterdose",
+    "client_encoding": "UTF8",
 }
 
 

@@ -51,6 +51,19 @@ def test_a_database_without_a_schema_is_refused_with_the_command_to_run(empty_ur
         open_store(empty_url, clock=clock)
 
 
+@pytest.mark.postgres
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_postgresql_database_that_cannot_keep_every_text_is_refused_with_the_command_that_makes_one(
+    postgres, clock, encoding: str
+) -> None:
+    url = postgres.fresh_database(encoding)
+
+    with pytest.raises(StoreUnusable, match=f"encoding {encoding}, .*createdb --encoding=UTF8"):
+        migrate(url)
+    with pytest.raises(StoreUnusable, match=f"encoding {encoding}, .*createdb --encoding=UTF8"):
+        open_store(url, clock=clock)
+
+
 @pytest.mark.parametrize(
     ("revision", "said"), [("0000", "schema 0000, .*run `afterdose migrate`"), ("9999", "9999 of a newer program")]
 )
