@@ -185,6 +185,8 @@ def test_what_is_no_message_is_rejected(web: Web) -> None:
     ("accept", "application", "good", "kinds"),
     [
         ("AL", "", True, ("ACK^O17^ACK", "CA")),
+        ("Y", "", False, ("ACK^O17^ACK", "AE")),
+        ("always", "AL", True, ("RRA^O18^RRA_O18", "AA")),
         ("AL", "NE", False, ("ACK^O17^ACK", "CE")),
         ("ER", "", False, ("ACK^O17^ACK", "CE")),
         ("NE", "AL", True, ("RRA^O18^RRA_O18", "AA")),

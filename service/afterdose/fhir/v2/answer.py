@@ -39,6 +39,8 @@ _UNSUPPORTED = {
 }
 _RRA = {"O17": ("RRA", "O18", "RRA_O18"), "O01": ("RRA", "O02")}
 """The answers by the event of the message; O02 answers O01 before version 2.4."""
+_CONDITIONS_OF_ANSWERS = frozenset({"AL", "ER", "NE", "SU"})
+"""HL7 table 0155."""
 _INTERNAL = ("207", "Application internal error")
 
 
@@ -67,9 +69,11 @@ def reply(message: Message, verdict: Verdict, problems: Sequence[Problem], now: 
     """The answer that the header asks for.
 
     Without MSH-15 and MSH-16 an ACK of the original mode. With them the accept acknowledgement of the enhanced mode
-    where MSH-15 wants one, else the application acknowledgement (RRA^O18) where MSH-16 wants one, else none.
+    where MSH-15 wants one, else the application acknowledgement (RRA^O18) where MSH-16 wants one, else none. What is no
+    condition there says nothing: who gets no answer sends the same message for ever.
     """
-    accept, application = (message.header.text(number) for number in (15, 16))
+    said = (message.header.text(number) for number in (15, 16))
+    accept, application = (one if one in _CONDITIONS_OF_ANSWERS else None for one in said)
     if accept is None and application is None:
         return _written(message.header, message.encoding, verdict, verdict.value, "ACK", problems, now)
     if _wanted(accept, verdict):

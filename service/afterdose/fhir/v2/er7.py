@@ -115,7 +115,7 @@ def parse(raw: bytes) -> Message:
     head = _HEADER.match(body)
     if body[:3] in _BATCHES:
         raise BadInput(Problem("not-supported", body[:3].decode(), "is a batch: messages are taken one at a time"))
-    if head is None or len(set(head[1] + head[2])) != len(head[1] + head[2]):
+    if head is None or _is_ambiguous(head[1] + head[2].ljust(4, b"&")):
         raise BadInput(Problem("structure", "MSH-2", "the message does not begin with MSH and its encoding characters"))
     codec = _codec(body, head[1], chr(head[2][1]))
     encoding = Encoding(head[1].decode("ascii"), head[2].decode("ascii"), codec)
@@ -126,6 +126,10 @@ def parse(raw: bytes) -> Message:
     if sum(segment.name == "MSH" for segment in segments) > 1:
         raise BadInput(Problem("structure", "MSH[2]", "there is more than one message here"))
     return Message(encoding, segments, raw)
+
+
+def _is_ambiguous(delimiters: bytes) -> bool:
+    return len(set(delimiters)) < len(delimiters)
 
 
 def _codec(body: bytes, separator: bytes, repetition: str) -> str:

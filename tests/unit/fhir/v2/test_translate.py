@@ -387,6 +387,7 @@ def test_an_oid_is_a_system_where_the_site_names_none() -> None:
         ("infusion", "P|2.5.1", "P|2.5.1||||||~EBCDIC", "code-invalid", "MSH-18"),
         ("infusion", "P|2.5.1", "P|2.5.1||||||8859/1~8859/2", "code-invalid", "MSH-18"),
         ("infusion", "MSH|^~\\&|", "MSH|^^\\&|", "structure", "MSH-2"),
+        ("infusion", "MSH|^~\\&|", "MSH|&~\\|", "structure", "MSH-2"),
         ("esketamine-two-devices", "RXA|0|2|20260105100500", "RXA|0|1|20260105100500", "duplicate", "RXA[2]-2"),
         ("esketamine-two-devices", "20260105100500", "x", "value", "RXA[2]-3"),
     ],
