@@ -224,6 +224,16 @@ def test_the_check_tells_how_they_stand_and_fails_where_one_is_not_active(site: 
     assert "the Subscription for MedicationRequest is error" in off.output
 
 
+def test_what_the_ehr_keeps_and_never_activates_is_not_called_in_order(site: Site) -> None:
+    site.ehr.behaviour = Behaviour(activates=False)
+    assert site.run().output.count("created") == 2
+
+    again = site.run().output
+    assert again.count("the EHR has not activated it, and sends nothing until it does") == 2
+    assert "in order" not in again
+    assert check(site).output.count("is requested; the EHR has not activated it") == 2
+
+
 def test_every_write_is_in_the_audit(site: Site) -> None:
     site.run()
     site.run("--anew")

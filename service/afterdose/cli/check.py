@@ -12,6 +12,7 @@ import click
 
 from afterdose import logs
 from afterdose.bootstrap import utc_now
+from afterdose.cli.subscribe import NOT_ACTIVATED
 from afterdose.connections import Connection, Connections, connect, ladders
 from afterdose.content.content import Content, load_content
 from afterdose.content.locate import unread
@@ -155,7 +156,8 @@ def _tell_subscriptions(server: _Server, wanted: Wish) -> None:
     for mark, type_ in wanted.marks().items():
         status = standing(by_mark[mark]).status if mark in by_mark else None
         if status in ("active", "requested"):
-            server.said.append(f"{key}: the Subscription for {type_} is {status}")
+            how = NOT_ACTIVATED if status == "requested" else status
+            server.said.append(f"{key}: the Subscription for {type_} is {how}")
         else:
             said = f"is {status}" if mark in by_mark else "is not there"
             wanted_ = f"`afterdose subscribe {wanted.source}`"

@@ -23,6 +23,7 @@ from afterdose.work.sources.subscribe import Planned, Subscriber
 
 _HIDDEN = "..."
 _DONE = {"create": "created", "update": "updated", "keep": "in order", "remove": "removed"}
+NOT_ACTIVATED = "requested; the EHR has not activated it, and sends nothing until it does"
 
 
 @click.command(short_help="Have a source notify us, by Subscriptions.")
@@ -70,7 +71,8 @@ def subscribe(
                     click.echo(json.dumps(_shown(planned.resource, one.secrets().all), indent=2, ensure_ascii=False))
             else:
                 planned_id = one.do(planned)
-                click.echo(_line(planned, _DONE[planned.step], planned_id))
+                waits = planned.step == "keep" and planned.status == "requested"
+                click.echo(_line(planned, NOT_ACTIVATED if waits else _DONE[planned.step], planned_id))
         if not steps:
             click.echo("There are none of ours.")
 

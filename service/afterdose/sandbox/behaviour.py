@@ -18,6 +18,7 @@ class Behaviour:
     `etags`: False leaves out ETag and meta.versionId, and ignores If-Match.
     `bearer`: the token that every request but `metadata` must carry.
     `token_url`: the token endpoint that `.well-known/smart-configuration` names; without it there is no such document.
+    `activates`: False leaves a requested Subscription as it is and sends nothing (IBM's server, WSO2's, Medplum's).
     `read_only` types can be read and searched only; `absent` types are unknown to this server.
     """
 
@@ -31,5 +32,6 @@ class Behaviour:
     token_url: str | None = None
     latency_ms: int = 0
     page_size: int = 50
+    activates: bool = True
     read_only: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()

@@ -170,7 +170,7 @@ class Interactions:
         return {**bundle, "entry": entries} if entries else bundle
 
     def _write(self, type_: str, id_: str | None, resource: Json) -> Version:
-        if type_ == "Subscription" and resource["status"] == "requested":
+        if type_ == "Subscription" and resource["status"] == "requested" and self.behaviour.activates:
             resource = {**resource, "status": "active"}
         return self.store.write(type_, id_, resource, version_ids=self.behaviour.etags)
 
