@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from afterdose.clinics import clinics_of
 from afterdose.content.content import Content
 from afterdose.core.errors import BadSettings
 from afterdose.ehr import scopes
@@ -127,10 +128,11 @@ def ladders(settings: Settings, content: Content) -> LaddersOf:
     def of(name: str, declared: Capabilities) -> list[Ladder]:
         target = settings.targets[name]
         pins = {Artifact(artifact): rung for artifact, rung in target.rungs.items()}
-        named = {source.clinic for source in settings.sources.values() if source.target == name}
-        clinics = [content.clinic(clinic) for clinic in sorted({target.clinic, *(one for one in named if one)})]
         facts = content.ehr(target.ehr)
-        return [decide(declared, facts, pins, site_tells(clinic, target.sender)) for clinic in clinics]
+        return [
+            decide(declared, facts, pins, site_tells(clinic, target.sender))
+            for clinic in clinics_of(name, settings, content).values()
+        ]
 
     return of
 

@@ -10,10 +10,9 @@ from typing import Self
 
 from afterdose import memory
 from afterdose.bootstrap import Clock, utc_now
+from afterdose.clinics import clinic_for
 from afterdose.connections import connect, ladders
-from afterdose.content.content import Content, load_content
-from afterdose.core.clinic import Clinic
-from afterdose.core.dose import Dose
+from afterdose.content.content import load_content
 from afterdose.core.errors import BadSettings
 from afterdose.ehr.ladder import check_pins, site_tells
 from afterdose.fhir.encode.rungs import Artifact
@@ -23,7 +22,6 @@ from afterdose.senders import local_codes
 from afterdose.settings import Settings, SourceSettings, TargetSettings
 from afterdose.store.store import open_store
 from afterdose.subscribers import follower
-from afterdose.work.clinics import choosing
 from afterdose.work.deciding import Decider
 from afterdose.work.persist import persist
 from afterdose.work.reconcile import Reconciler
@@ -163,7 +161,7 @@ class Workshop:
         surroundings = Surroundings(
             codes=content.codes,
             protocols=content.protocols,
-            clinic_for=_clinics(settings, content),
+            clinic_for=clinic_for(settings, content),
             clock=self._clock,
         )
         gatherer = Gatherer(store=self.store, sources=sources, surroundings=surroundings)
@@ -219,10 +217,3 @@ def _dose_bases(settings: Settings, target: TargetSettings) -> Mapping[str, str]
         for source in settings.sources.values()
         if source.target == target.name
     }
-
-
-def _clinics(settings: Settings, content: Content) -> Callable[[str, tuple[Dose, ...]], Clinic]:
-    """Which clinic applies, by the files that targets and sources name."""
-    of_target = {name: content.clinic(target.clinic) for name, target in settings.targets.items()}
-    named = {name: source.clinic for name, source in settings.sources.items() if source.clinic is not None}
-    return choosing(of_target, {name: content.clinic(clinic) for name, clinic in named.items()})

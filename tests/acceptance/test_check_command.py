@@ -142,3 +142,19 @@ def test_how_senders_prove_themselves_is_told_and_a_key_set_that_cannot_be_had_f
     assert "failed: sources.engine.bearer.jwks_url: the keys of a sender cannot be had" in done.output
     assert "warning: sources.engine.bearer.claims: nothing is asked for" in done.output
     assert "sources.engine  shows nothing" in bare.output
+
+
+def test_the_files_of_the_site_are_looked_at_without_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overlay = tmp_path / "site"
+    (overlay / "mappings/v2").mkdir(parents=True)
+    monkeypatch.setenv("AFTERDOSE_SITE_OVERLAY", str(overlay))
+    with VendorEhr(ATHENAHEALTH) as ehr:
+        (overlay / "mappings/v2/ras-o71.toml").write_text("")
+        warned = run(tmp_path, ehr, vendor="athenahealth")
+        (overlay / "mappings/v2/ras-o17.toml").write_text("")
+        failed = run(tmp_path, ehr, vendor="athenahealth")
+
+    assert warned.exit_code == 0
+    assert f"warning: site_overlay: {overlay}/mappings/v2/ras-o71.toml: no file of this name is read" in warned.output
+    assert failed.exit_code == 1
+    assert f"Error: {overlay}/mappings/v2/ras-o17.toml: " in failed.output

@@ -16,6 +16,7 @@ LAYERS = (
         "workshop",
         "bootstrap",
         "sandbox",
+        "clinics",
         "connections",
         "pollers",
         "rulebook",

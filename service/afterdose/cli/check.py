@@ -13,9 +13,11 @@ import click
 from afterdose import logs
 from afterdose.bootstrap import utc_now
 from afterdose.cli.subscribe import NOT_ACTIVATED
+from afterdose.clinics import clinics_of
 from afterdose.connections import Connection, Connections, connect, ladders
 from afterdose.content.content import Content, load_content
 from afterdose.content.locate import unread
+from afterdose.content.v2 import read_v2
 from afterdose.core.errors import BadSettings, EhrError, StoreError
 from afterdose.ehr.capabilities import Capabilities
 from afterdose.ehr.client import EhrClient
@@ -83,6 +85,9 @@ def check(config: Path | None, only: str | None, as_json: bool) -> None:
     if only is not None and only not in settings.targets:
         raise click.BadParameter(f"the settings have {', '.join(settings.targets)}", param_hint="--target")
     content = load_content(settings.site_overlay)
+    read_v2(settings.site_overlay)
+    for name in settings.targets:
+        clinics_of(name, settings, content)
     logs.configure("error", settings.log.format)
     connections = connect(settings, utc_now, ladders(settings, content))
     try:

@@ -81,7 +81,7 @@ Authentication = StaticHeader | Smart | ClientSecret | NoAuthentication
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """The server that senders and staff talk to. ``base_url`` is how others reach it, where that differs."""
+    """The server that senders talk to. ``base_url`` is how others reach it, where that differs."""
 
     host: str
     port: int
@@ -118,7 +118,8 @@ class LogSettings:
 class TargetSettings:
     """An EHR that plans are written to. ``deadline`` bounds one call as a whole, the two timeouts its parts.
 
-    ``mode`` shadow: nothing is written. The two ``max_`` of calls hold for each process.
+    ``clinics``: those that apply at their own places, besides ``clinic``. ``mode`` shadow: nothing is written. The two
+    ``max_`` of calls hold for each process.
     ``ehr``: the file of what is known of the product; ``rungs``: artifact -> rung, where the site has pinned one;
     ``sender``: the Practitioner in whose name messages go out, where the EHR wants one.
     """
@@ -127,6 +128,7 @@ class TargetSettings:
     base_url: str
     auth: Authentication | None
     clinic: str
+    clinics: frozenset[str]
     mode: Literal["live", "shadow"]
     accept: Literal["review", "auto"]
     timeout_connect: timedelta

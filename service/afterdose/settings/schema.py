@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from marshmallow import fields, validate
 
-from afterdose.settings.fields import BaseUrl, Location, Table, check_address
+from afterdose.settings.fields import BaseUrl, Location, Table, Words, check_address
 from afterdose.settings.keys import Strict, duration, number, switch, text
 from afterdose.settings.mllp import MllpSchema
 from afterdose.settings.rungs import rung_fields
@@ -16,7 +16,7 @@ from afterdose.settings.sources import AuthSchema, SecretSchema, SourceSchema
 
 
 class WebSchema(Strict):
-    """The server that senders and staff talk to."""
+    """The server that senders talk to."""
 
     host = text(
         "The IP address to listen on. TLS belongs into the proxy in front.",
@@ -94,6 +94,13 @@ class TargetSchema(Strict):
         required=True,
         example="example",
         error_messages={"required": "expected the name of a clinic file"},
+    )
+    clinics = Words(
+        load_default=frozenset(),
+        metadata={
+            "help": "Further clinic files: each applies to doses at the location that it names, of whichever source.",
+            "example": [],
+        },
     )
     mode = text(
         "live; or shadow: decide and record, and write nothing into this EHR.",
