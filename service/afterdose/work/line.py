@@ -66,14 +66,14 @@ class Line:
             try:
                 answer = send(request)
             except EhrUnavailable as error:
-                self._failed(error.retry_after, error.status)
+                self._failed(error.retry_after, error.status, str(error))
                 raise
         finally:
             self._at_once.release()
         if _served(answer):
             self._served()
         else:
-            self._failed(retry_after(answer.headers, self._clock()), answer.status)
+            self._failed(retry_after(answer.headers, self._clock()), answer.status, "it answered, and did not serve us")
         return answer
 
     def _admit(self) -> None:
@@ -96,15 +96,16 @@ class Line:
         if turn > now:
             time.sleep(turn - now)
 
-    def _failed(self, wait: timedelta | None, status: int | None) -> None:
+    def _failed(self, wait: timedelta | None, status: int | None, reason: str) -> None:
         with self._lock:
             before = self._circuit
             after = before.failed(self._clock(), wait, self._jitter(), at_once=status == _REFUSES_US)
             self._circuit = after
+        told = {"target": self.name, "status": status, "reason": reason}
         if after.is_broken and not before.is_broken:
-            _log.error("an EHR does not serve us and is left alone", alarm="away", target=self.name, status=status)
+            _log.error("an EHR does not serve us and is left alone", alarm="away", **told)
         elif after.open_until is not None and before.open_until is None:
-            _log.warning("an EHR is left alone for a while", target=self.name, status=status)
+            _log.warning("an EHR is left alone for a while", **told)
 
     def _served(self) -> None:
         with self._lock:

@@ -126,14 +126,16 @@ def test_an_answer_of_the_ehr_itself_shows_that_it_is_at_work(line: Line, status
     assert line.shut_until() is None
 
 
-def test_no_answer_counts_like_a_bad_one(line: Line) -> None:
+def test_no_answer_counts_like_a_bad_one_and_the_log_says_why_there_is_none(line: Line, log: io.StringIO) -> None:
     def nobody(_: Request) -> Answer:
-        raise EhrUnavailable("no connection")
+        raise EhrUnavailable("ehr.example.org: no connection (SSLCertVerificationError)")
 
     for _ in range(5):
         with pytest.raises(EhrUnavailable):
             line.send(REQUEST, nobody)
     assert line.shut_until() is not None
+    reasons = [json.loads(told)["reason"] for told in log.getvalue().splitlines()]
+    assert reasons == ["ehr.example.org: no connection (SSLCertVerificationError)"]
 
 
 def test_calls_keep_to_the_rate(clock: Clock) -> None:
