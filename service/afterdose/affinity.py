@@ -22,11 +22,9 @@ def keep_to_one_cpu(folder: Path) -> int | None:
     if sys.platform != "linux":
         return None
     cpus = spread(sorted(os.sched_getaffinity(0)), _core_of)
-    # Services that share a machine begin at different ones.
-    first = zlib.crc32(str(folder.resolve()).encode()) % len(cpus)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for cpu in (cpus[first:] + cpus[:first]) if len(cpus) > 1 else ():
+        for cpu in turned(cpus, os.uname().nodename, folder.resolve()) if len(cpus) > 1 else ():
             if _take(folder / f"cpu-{cpu}.lock"):
                 os.sched_setaffinity(0, {cpu})
                 return cpu
@@ -42,6 +40,13 @@ def spread(cpus: Sequence[int], core_of: Callable[[int], str]) -> list[int]:
     for cpu in cpus:
         cores.setdefault(core_of(cpu), []).append(cpu)
     return [cpu for row in zip_longest(*cores.values()) for cpu in row if cpu is not None]
+
+
+def turned(cpus: Sequence[int], host: str, folder: Path) -> list[int]:
+    """The CPUs from another one on, so that services that share a machine begin at different ones: those with folders
+    of their own, and containers, whose folders have the same path and which each have a host name of their own."""
+    first = zlib.crc32(f"{host} {folder}".encode()) % len(cpus)
+    return [*cpus[first:], *cpus[:first]]
 
 
 def _core_of(cpu: int) -> str:

@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from afterdose.affinity import keep_to_one_cpu, spread
+from afterdose.affinity import keep_to_one_cpu, spread, turned
 
 ALL = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
 two_cpus = pytest.mark.skipif(len(ALL) < 2, reason="needs Linux and two CPUs")
@@ -92,3 +92,11 @@ def test_a_folder_that_cannot_be_made_leaves_the_process_as_it_is(tmp_path: Path
 )
 def test_two_processes_get_different_cores_before_any_shares_one(cores: dict[int, str], order: list[int]) -> None:
     assert spread(list(cores), cores.__getitem__) == order
+
+
+@pytest.mark.parametrize("folder", ["/var/lib/afterdose/cpus", "/srv/afterdose/cpus"])
+def test_containers_of_one_machine_do_not_all_begin_at_the_same_cpu(folder: str) -> None:
+    begun = [turned(range(8), f"afterdose-{number}", Path(folder)) for number in range(64)]
+
+    assert {cpus[0] for cpus in begun} == set(range(8))
+    assert all(sorted(cpus) == list(range(8)) for cpus in begun)
