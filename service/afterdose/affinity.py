@@ -3,8 +3,8 @@
 import fcntl
 import os
 import sys
-import zlib
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from itertools import zip_longest
 from pathlib import Path
 
@@ -45,7 +45,8 @@ def spread(cpus: Sequence[int], core_of: Callable[[int], str]) -> list[int]:
 def turned(cpus: Sequence[int], host: str, folder: Path) -> list[int]:
     """The CPUs from another one on, so that services that share a machine begin at different ones: those with folders
     of their own, and containers, whose folders have the same path and which each have a host name of their own."""
-    first = zlib.crc32(f"{host} {folder}".encode()) % len(cpus)
+    digest = blake2b(f"{host} {folder}".encode(), digest_size=8).digest()
+    first = int.from_bytes(digest) % len(cpus)
     return [*cpus[first:], *cpus[:first]]
 
 
