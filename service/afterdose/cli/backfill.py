@@ -54,12 +54,23 @@ def _zone(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Zo
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="The settings file; without it AFTERDOSE_CONFIG, without that only AFTERDOSE_* variables.",
 )
+@click.option(
+    "--overlay",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="With --report: the site overlay, with clinics, codes and protocols of its own.",
+)
 @click.option("--clinic", "clinic_name", default="example", show_default=True, help="Name or file of a clinic.")
 @click.option(
     "--zone", metavar="ZONE", callback=_zone, help="Zone of times that come without one. Default: the clinic's."
 )
 def backfill(
-    file: Path, form: str | None, name: str | None, config: Path | None, clinic_name: str, zone: ZoneInfo | None
+    file: Path,
+    form: str | None,
+    name: str | None,
+    config: Path | None,
+    overlay: Path | None,
+    clinic_name: str,
+    zone: ZoneInfo | None,
 ) -> None:
     """Take in the past doses of FILE, an NDJSON export (Bulk Data), as it is or packed by gzip.
 
@@ -70,7 +81,7 @@ def backfill(
     so on may stand beside them.
     """
     if form is not None:
-        _report(file, form, clinic_name, zone)
+        _report(file, form, overlay, clinic_name, zone)
     elif name is None:
         raise click.UsageError("either --source or --report is needed")
     else:
@@ -102,8 +113,8 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def _report(file: Path, form: str, clinic_name: str, zone: ZoneInfo | None) -> None:
-    content = load_content()
+def _report(file: Path, form: str, overlay: Path | None, clinic_name: str, zone: ZoneInfo | None) -> None:
+    content = load_content(overlay)
     clinic = content.clinic(clinic_name)
     site = Site(codes=content.codes, protocols=content.protocols, clinic=clinic, zone=zone or clinic.zone)
     entries: list[Entry] = []

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import BinaryIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -58,6 +59,11 @@ def _zone(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Zo
 @click.option(
     "--zone", metavar="ZONE", callback=_zone, help="Zone of times that come without one. Default: the clinic's."
 )
+@click.option(
+    "--overlay",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The site overlay, with clinics, codes and protocols of its own.",
+)
 @click.option("--patient", "wanted", metavar="ID", help="Only this patient, by the id of the Patient.")
 @click.option("--format", "form", type=click.Choice(["json", "text", "svg"]), default="text", show_default=True)
 def plan(
@@ -67,6 +73,7 @@ def plan(
     clinic_name: str,
     protocol_names: Sequence[str],
     zone: ZoneInfo | None,
+    overlay: Path | None,
     wanted: str | None,
     form: str,
 ) -> None:
@@ -78,7 +85,7 @@ def plan(
     """
     if now is not None and as_of_dose:
         raise click.UsageError("--now and --as-of-dose exclude each other")
-    content = _content(protocol_names)
+    content = _content(protocol_names, overlay)
     clinic = content.clinic(clinic_name)
     pool = Pool(_entries(files))
     if next(pool.all("MedicationAdministration"), None) is None:
@@ -113,9 +120,9 @@ def _of_patient(previews: Sequence[Preview], wanted: str | None, *, alone: bool)
     return previews
 
 
-def _content(protocol_names: Sequence[str]) -> Content:
-    """The shipped content, with the given protocols in the place of those of their families."""
-    content = load_content()
+def _content(protocol_names: Sequence[str], overlay: Path | None) -> Content:
+    """The shipped content, or the site's, with the given protocols in the place of those of their families."""
+    content = load_content(overlay)
     protocols, definitions = dict(content.protocols), dict(content.canonicals.plan_definitions)
     for name in protocol_names:
         protocol = content.protocol(name)
