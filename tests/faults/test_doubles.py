@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from stories import DOSE, ENDED, WITHDRAWN, begin
-from ward import OPEN_APPOINTMENTS, OPEN_PLANS, OURS, Ward
+from ward import OPEN_APPOINTMENTS, OPEN_PLANS, OURS, PATIENT, Ward
 
 from afterdose.sandbox import Behaviour, faults
 from afterdose.sandbox.faults import Answer, Fault, Pause, Serve
@@ -213,6 +213,48 @@ def test_a_store_that_was_put_back_makes_nothing_twice(
 
         assert [one["status"] for one in ward.appointments()] == ["cancelled" if cancelled else "proposed"]
         assert len(ward.plans()) == 1
+
+
+def tries(ward: Ward) -> int:
+    """How often the patient was put off until everything was done."""
+    put_off = 0
+    while True:
+        while ward.step():
+            pass
+        row = ward.store.agenda.find("ehr", PATIENT)
+        assert row is not None
+        if row.attempts == 0:
+            return put_off
+        assert row.due_at is not None
+        put_off += 1
+        ward.clock.advance_to(max(row.due_at, *ward.workshop.shut().values(), row.due_at))
+
+
+@pytest.mark.parametrize("transaction", ["atomic", "undeclared"])
+def test_a_store_that_knows_nothing_finds_everything_at_one_go(transaction: Any, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    with a_ward(tmp_path, "honoured", transaction) as ward:
+        copies.backup(ward.workshop.settings.database, copy)
+        begin(ward, "second dose")(ward)
+        ward.settle()
+        visits = ward.appointments()
+        ward.clock.advance(timedelta(hours=4))
+        put_back(ward, copy)
+        for one in ward.ehr.all("MedicationAdministration"):
+            ward.send(one)
+
+        assert tries(ward) == 0
+        assert [one["id"] for one in ward.appointments()] == [one["id"] for one in visits]
+        one_of_each(ward)
+
+
+def test_what_a_transaction_without_an_answer_has_made_is_found_at_one_go(tmp_path: Path) -> None:
+    with Ward(tmp_path) as ward:
+        last = begin(ward, "first dose")
+        ward.ehr.fail_next("POST", "/fhir$", faults.commit_then_drop())
+        last(ward)
+
+        assert tries(ward) == 1
 
 
 def meanwhile(act: Callable[[], object], times: int) -> Fault:

@@ -4,7 +4,7 @@ The loop is level-triggered: it never asks what happened, only what is known and
 EHR. Running it again, later, twice or after a crash gives the same result.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +36,8 @@ from afterdose.work.snapshot.on_file import OnFile
 from afterdose.work.target import Target
 
 _ROUNDS = 4
-"""How often a decision is made anew because the EHR stood otherwise, before the patient is put off."""
+"""How often a decision is made anew because the EHR stood otherwise, before the patient is put off. A round that found
+something of ours there is progress, and does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +99,18 @@ class Reconciler:
             return Done(next_due_at=None)
         reasons = claim.reasons
         questions = _Questions(put_back=PUT_BACK in reasons, doubt=in_doubt(reasons), look=ARRIVED not in reasons)
-        for _ in range(_ROUNDS):
+        for _ in self._rounds(claim):
             with suppress(StandsOtherwise):
                 return self._round(case, questions)
         raise EhrConflict("the resources of one patient kept changing while they were written")
+
+    def _rounds(self, claim: Claim) -> Iterator[None]:
+        """One round for each artifact of ours that is found in the EHR, and ``_ROUNDS`` more."""
+        left, known = _ROUNDS, 0
+        while left:
+            yield
+            found = sum(row.ehr_id is not None for row in self._store.ledger.load(claim.target, claim.patient))
+            left, known = left - (found <= known), max(found, known)
 
     def _case(self, claim: Claim, hold: Callable[[], None]) -> Case | None:
         """Who the claimed patient is, and what is known; None where that is looked after under another patient.
