@@ -162,6 +162,12 @@ def test_an_empty_subject_is_one_problem() -> None:
     assert [problem.code for problem in problems(changed(subject={}))] == ["structure"]
 
 
+def test_a_member_that_cannot_be_an_element_is_not_named() -> None:
+    told = problems(changed(note=[{"text": "x", "DoeJane": "", "authorString": ""}]))
+    base = "MedicationAdministration.note[0]"
+    assert {problem.path for problem in told} == {f"{base}.(member)", f"{base}.authorString"}
+
+
 def test_no_received_value_stands_in_a_problem() -> None:
     canary = "CANARY-depression"
     resource = changed(

@@ -148,6 +148,8 @@ def test_a_bundle_in_which_everything_is_broken_is_refused_as_a_whole() -> None:
         {"fullUrl": "https://ehr.example.org/fhir/MedicationAdministration/d1"},
         {"request": {"method": "PUT", "url": "MedicationAdministration/d1"}},
         {"request": "PUT", **full("d1")},
+        {"resource": {"resourceType": ["MedicationAdministration"], "id": "d1"}},
+        {"resource": {"resourceType": {}, "id": "d1"}},
     ],
 )
 def test_an_entry_that_contradicts_itself_or_lacks_its_resource_is_refused(entry: dict[str, Any]) -> None:

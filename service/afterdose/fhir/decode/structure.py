@@ -13,7 +13,7 @@ from afterdose.fhir.times import parse_datetime
 MOST_PROBLEMS = 50
 """So many problems of one resource are told."""
 
-_ELEMENT = re.compile("_?[A-Za-z][A-Za-z0-9]{0,39}")
+_ELEMENT = re.compile("_?[a-z][A-Za-z0-9]{0,39}")
 """Names of elements; other names were invented by the sender and are not repeated."""
 _TELLING = ("reference", "identifier", "extension")
 

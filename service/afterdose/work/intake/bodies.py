@@ -125,8 +125,9 @@ def _carried(entry: object, origin: Origin) -> Iterator[tuple[str, str]]:
     if not isinstance(entry, dict):
         return
     resource, request = entry.get("resource"), entry.get("request")
-    if isinstance(resource, dict) and resource.get("resourceType") in accepted.TYPES:
-        yield str(resource["resourceType"]), str(resource.get("id"))
+    type_ = resource.get("resourceType") if isinstance(resource, dict) else None
+    if isinstance(resource, dict) and isinstance(type_, str) and type_ in accepted.TYPES:
+        yield type_, str(resource.get("id"))
     elif isinstance(request, dict) and request.get("method") == "DELETE":
         named = _named(request.get("url"), origin) or _named(entry.get("fullUrl"), origin)
         if named is not None:
@@ -185,6 +186,8 @@ def _read_entry(entry: object, path: str, origin: Origin, via: Via) -> Entry:
     method, url = _request(request)
     if isinstance(resource, dict):
         type_ = resource.get("resourceType")
+        if type_ is not None and not isinstance(type_, str):
+            raise BadInput(Problem("structure", "resource.resourceType", "is not a string"))
         if type_ in _COVERING:
             return Entry()
         if type_ not in accepted.TYPES:
