@@ -158,3 +158,11 @@ def test_the_files_of_the_site_are_looked_at_without_a_start(tmp_path: Path, mon
     assert f"warning: site_overlay: {overlay}/mappings/v2/ras-o71.toml: no file of this name is read" in warned.output
     assert failed.exit_code == 1
     assert f"Error: {overlay}/mappings/v2/ras-o17.toml: " in failed.output
+
+
+def test_a_database_that_cannot_be_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFTERDOSE_DATABASE", "postgresql://afterdose:x@127.0.0.1:1/afterdose")
+    with VendorEhr(ATHENAHEALTH) as ehr:
+        told = run(tmp_path, ehr, vendor="athenahealth").output
+
+    assert "warning: database: the database server cannot be reached: Connection refused" in told

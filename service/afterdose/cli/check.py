@@ -231,14 +231,16 @@ def _overdue(content: Content) -> Iterator[str]:
 
 
 def _paused(settings: Settings) -> Iterator[str]:
-    """Of a database that is not there yet nothing is said: settings are checked before it is made."""
+    """What the database says, or why it cannot. Of a file that is not there yet nothing is said: settings are checked
+    before it is made."""
     path = database_path(settings.database)
     if path is not None and not path.exists():
         return
     try:
         with closing(open_store(settings.database, clock=utc_now)) as store:
             paused = store.pauses.all()
-    except StoreError:
+    except StoreError as error:
+        yield f"database: {error}"
         return
     for name, since in paused.items():
         told = f"paused since {format_instant(since)}; nothing is read or written for it until it is resumed"
