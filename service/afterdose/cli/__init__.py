@@ -1,6 +1,7 @@
 """The command line. Each command lives in a module of its own and is imported only when it is called."""
 
 import resource
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -62,9 +63,13 @@ class _Commands(click.Group):
 
 
 def _leave_no_core() -> None:
-    """Let no crash of this process, or of one that it starts, write its memory to disk: patients are in it."""
-    _, most = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+    """Let no crash of this process, or of one that it starts, write its memory to disk: patients are in it.
+
+    Where a sandbox forbids to say so, whoever set it up has to have said it.
+    """
+    with suppress(OSError, ValueError):
+        _, most = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 @click.group(cls=_Commands)
