@@ -175,3 +175,15 @@ def test_a_packed_file_that_ends_too_early_is_refused(tmp_path: Path) -> None:
 
     assert done.exit_code == 2
     assert "cannot be read to its end" in done.output
+
+
+def test_a_file_that_is_no_ndjson_at_all_is_refused_with_what_it_should_be(tmp_path: Path) -> None:
+    file = tmp_path / "bundle.json"
+    file.write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": []}, indent=2))
+
+    done = backfill(file, "--report", "json")
+
+    assert done.exit_code == 1
+    assert done.stderr.endswith(
+        "Error: no line of the file could be taken: NDJSON has one whole resource in each line\n"
+    )

@@ -1,6 +1,8 @@
 """``afterdose reviews`` over a real store: what waits for a person can be seen without knowing the doses."""
 
 import json
+import os
+import pwd
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from afterdose.core.dose import Dose
 from afterdose.core.plan import decide
+from afterdose.store.due import REPLAY
 from afterdose.store.migrate import migrate
 from afterdose.store.rows import Arrival
 from afterdose.store.store import Store, open_store
@@ -83,3 +86,64 @@ def test_who_looks_at_the_list_stands_in_the_audit(store: Store, tmp_path: Path)
     ((_, entry),) = store.audit.newest(1)
     assert entry.actor.endswith("by afterdose reviews")
     assert (entry.entity_id, entry.patient, entry.outcome) == ("dose-2", "pat-2", "shown")
+
+
+def test_what_a_person_has_answered_leaves_the_list_and_the_audit_says_who(store: Store, tmp_path: Path) -> None:
+    config = str(tmp_path / "afterdose.toml")
+    asked = a_dose("2026-01-05 10:00", id="dose-2", reasons=())
+    decided(store, asked, "pat-2")
+
+    closed = run("reviews", "--answered", "MedicationAdministration/dose-2", "--config", config)
+
+    assert (closed.exit_code, closed.stderr) == (0, "1 closed.\n")
+    assert run("reviews", "--config", config).stdout == ""
+    ((_, entry),) = store.audit.newest(1)
+    assert (entry.entity_id, entry.patient, entry.action, entry.outcome) == ("dose-2", "pat-2", "U", "closed")
+    again = run("reviews", "--answered", "MedicationAdministration/dose-2", "--config", config)
+    assert (again.exit_code, again.stderr) == (
+        1,
+        "Error: No review of MedicationAdministration/dose-2 from ehr is open.\n",
+    )
+
+
+def test_the_same_question_is_not_asked_again_once_it_was_answered(store: Store, tmp_path: Path) -> None:
+    config = str(tmp_path / "afterdose.toml")
+    asked = a_dose("2026-01-05 10:00", id="dose-2", reasons=())
+    decided(store, asked, "pat-2")
+    run("reviews", "--answered", "MedicationAdministration/dose-2", "--config", config)
+
+    store.agenda.put("ehr", "pat-2", NOW, REPLAY)
+    decided(store, asked, "pat-2")
+
+    assert run("reviews", "--config", config).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("Patient/1", "is not MedicationAdministration/ID"),
+        ("MedicationAdministration/other", "Nothing was ever received of MedicationAdministration/other"),
+    ],
+)
+def test_an_answer_about_something_else_is_refused(store: Store, tmp_path: Path, named: str, said: str) -> None:
+    refused = run("reviews", "--answered", named, "--config", str(tmp_path / "afterdose.toml"))
+
+    assert refused.exit_code != 0
+    assert said in refused.stderr
+
+
+def test_a_user_without_a_name_as_in_a_container_stands_in_the_audit_by_number(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(_: int) -> None:
+        raise KeyError
+
+    decided(store, a_dose("2026-01-05 10:00", id="dose-2", reasons=()), "pat-2")
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+
+    assert run("reviews", "--config", str(tmp_path / "afterdose.toml")).exit_code == 0
+
+    ((_, entry),) = store.audit.newest(1)
+    assert entry.actor == f"user {os.getuid()} by afterdose reviews"

@@ -120,6 +120,16 @@ def test_the_command_takes_a_packed_file_in_once_and_says_what_it_left_out(ward:
     assert ward.store.facts.count() == 2
 
 
+def test_a_file_of_which_no_line_can_be_taken_ends_with_an_error(ward: Ward, tmp_path: Path) -> None:
+    (tmp_path / "export").write_text(json.dumps(dose("d-1", ENDED), indent=2))
+
+    done = run(tmp_path, "--source", "ehr", "--config", str(tmp_path / "afterdose.toml"))
+
+    assert done.exit_code == 1
+    assert "NDJSON has one whole resource in each line" in done.stderr
+    assert ward.store.facts.count() == 0
+
+
 def test_an_odd_export_is_taken_in_and_what_is_left_out_is_told_by_its_line(ward: Ward, tmp_path: Path) -> None:
     first, again = lines(dose("d-1", ENDED), dose("d-1", ENDED))
     r5 = dose("d-2", ENDED)

@@ -26,7 +26,7 @@ _COMMANDS = {
     "replay": "operate",
     "restore": "copies",
     "resume": "operate",
-    "reviews": "explain",
+    "reviews": "reviews",
     "run": "work",
     "serve": "serve",
     "settings": "serve",

@@ -105,7 +105,7 @@ def _take(file: Path, name: str, settings: Settings) -> None:
         f"{taken.stored} stored, {taken.known} known already, {taken.left_out} left out; "
         f"{taken.before} lines were taken in by an earlier run."
     )
-    _tell_left_out(taken.why, taken.left_out)
+    _tell_left_out(taken.why, taken.left_out, others=taken.stored + taken.known + taken.before)
 
 
 def _digest(file: Path) -> str:
@@ -119,11 +119,12 @@ def _report(file: Path, form: str, overlay: Path | None, clinic_name: str, zone:
     site = Site(codes=content.codes, protocols=content.protocols, clinic=clinic, zone=zone or clinic.zone)
     entries: list[Entry] = []
     why: list[str] = []
-    refused = 0
+    refused = readable = 0
     for number, line in enumerate(_lines(file), start=1):
         try:
             # an export is mostly about other drugs, and they would fill the memory
             entries += [entry for entry in read(line) if matters(entry.resource, content.codes)] if line.strip() else []
+            readable += bool(line.strip())
         except BadInput as bad:
             refused += 1
             why += [told(number, bad)] if len(why) < MOST_TOLD else []
@@ -132,14 +133,17 @@ def _report(file: Path, form: str, overlay: Path | None, clinic_name: str, zone:
         click.echo(json.dumps({**found.as_json(), "refused_lines": refused}, indent=2))
     else:
         _show(found, refused)
-    _tell_left_out(why, refused)
+    _tell_left_out(why, refused, others=readable)
 
 
-def _tell_left_out(why: Sequence[str], count: int) -> None:
+def _tell_left_out(why: Sequence[str], count: int, *, others: int) -> None:
+    """Say what was left out. Raises ClickException where that is everything: there are no ``others``."""
     for line in why:
         click.echo(f"left out, {line}", err=True)
     if count > len(why):
         click.echo(f"left out, {count - len(why)} more", err=True)
+    if count and not others:
+        raise click.ClickException("no line of the file could be taken: NDJSON has one whole resource in each line")
 
 
 def _lines(file: Path) -> Iterator[bytes]:

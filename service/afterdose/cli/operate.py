@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,14 @@ def opened(config: Path | None) -> Iterator[tuple[Settings, Store]]:
         yield settings, store
     finally:
         store.close()
+
+
+def operator() -> str:
+    """Who runs the command, for the audit; the number of a user that has no name, as in a container."""
+    try:
+        return getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        return f"user {os.getuid()}"
 
 
 @click.command(short_help="List the patients who were given up.")

@@ -1,14 +1,13 @@
 """``afterdose quarantine``: what was refused of known senders, for the person who has to do something about it."""
 
 from datetime import UTC
-from getpass import getuser
 from pathlib import Path
 
 import click
 
 from afterdose import logs
 from afterdose.bootstrap import message_desk, utc_now
-from afterdose.cli.operate import config_option, opened
+from afterdose.cli.operate import config_option, opened, operator
 from afterdose.core.errors import Problem
 from afterdose.fhir.times import format_instant
 from afterdose.fhir.v2.answer import Verdict
@@ -45,7 +44,7 @@ def show(number: int, config: Path | None) -> None:
         one = _found(store, number)
         source = settings.sources.get(one.source)
         entry = AuditEntry(
-            actor=f"{getuser()} by afterdose quarantine",
+            actor=f"{operator()} by afterdose quarantine",
             action="R",
             entity_type="Binary",
             entity_id=str(one.id),

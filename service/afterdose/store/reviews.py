@@ -49,6 +49,12 @@ class Reviews:
         with self._database.reading() as connection:
             return [_row(row) for row in connection.execute(chosen).mappings()]
 
+    def open_of(self, key: DoseKey) -> ReviewRow | None:
+        """The open review that asks about an administration, whether it founded its dose session or is a part of it."""
+        with self._database.reading() as connection:
+            rows = connection.execute(sa.select(reviews).where(_c.closed_at.is_(None)).order_by(_c.id)).mappings()
+            return next((row for row in map(_row, rows) if key in row.administrations), None)
+
     def find(self, source: str, resource_id: str) -> ReviewRow | None:
         """The newest review that an administration founded, open or closed."""
         chosen = (
