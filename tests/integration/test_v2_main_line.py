@@ -184,6 +184,26 @@ def test_the_first_message_again_does_not_undo_its_correction(hospital: Hospital
     assert hospital.opens() == later + timedelta(hours=24)
 
 
+def test_the_same_message_under_another_control_id_is_no_contradiction(hospital: Hospital, store: Store) -> None:
+    first = hospital.message("M1")
+    hospital.post(first)
+    opens = eventually(hospital.opens)
+
+    assert hospital.post(first.replace(f"{hospital.order}M1".encode(), f"{hospital.order}M9".encode())) == "AA"
+    eventually(lambda: is_at_rest(store, hospital.patient))
+    assert hospital.opens() == opens
+
+
+def test_two_messages_of_one_moment_that_differ_go_to_a_person(hospital: Hospital, store: Store) -> None:
+    before, first = questions(store), hospital.message("M1")
+    hospital.post(first)
+    eventually(hospital.opens)
+
+    other = first.replace(f"{hospital.order}M1".encode(), f"{hospital.order}M9".encode()).replace(b"|35|mg", b"|40|mg")
+    assert hospital.post(other) == "AA"
+    eventually(lambda: questions(store) - before)
+
+
 @pytest.mark.parametrize("first", ["v2", "fhir"])
 def test_the_same_dose_by_message_and_by_fhir_is_one_session(hospital: Hospital, first: str) -> None:
     dose = {

@@ -55,6 +55,13 @@ def is_translated(resource_id: str) -> bool:
     return resource_id.startswith(ID_PREFIX)
 
 
+def without_message(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """A translated administration without the message that it came in and its control id: two may say the same."""
+    meta = {name: value for name, value in resource.get("meta", {}).items() if name != "versionId"}
+    others = [one for one in resource.get("contained", ()) if one.get("id") != _ORIGINAL]
+    return {**resource, "meta": meta, "contained": others}
+
+
 def translate(message: Message, mapping: V2Mapping, facility: Facility) -> tuple[Translation, ...]:
     """Every administration of a message, in its order. Raises BadInput with paths such as ``RXA[2]-3``."""
     _check_whole(message)

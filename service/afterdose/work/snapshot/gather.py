@@ -20,7 +20,7 @@ from afterdose.fhir.decode.dose import decode_dose
 from afterdose.fhir.decode.effective import effective
 from afterdose.fhir.decode.medication import drug_of
 from afterdose.fhir.references import patient_id
-from afterdose.fhir.v2.translate import is_translated
+from afterdose.fhir.v2.translate import is_translated, without_message
 from afterdose.store.rows import Claim, Fact
 from afterdose.store.store import Store
 from afterdose.work.snapshot import on_file
@@ -162,7 +162,7 @@ class Gatherer:
         versions = [_version(fact) for fact in facts]
         counts = facts[_place(newest(versions), versions)]
         named = {fact.patient for fact in (*history, *facts) if fact.patient is not None}
-        if is_tie(versions):
+        if is_tie(versions) and not _say_the_same(case, facts):
             problems.append(Reason.VERSIONS_TIE)
         found = None
         shown = counts if counts.interaction == "upsert" else _last_whole(facts)
@@ -250,6 +250,14 @@ def _version(fact: Fact) -> Version:
         content_hash=fact.content_hash,
         subject=fact.patient,
     )
+
+
+def _say_the_same(case: _Case, facts: Sequence[Fact]) -> bool:
+    """Whether all that was received of a dose is one translation: messages that differ by their control id alone."""
+    if not all(is_translated(fact.resource_id) and fact.interaction == "upsert" for fact in facts):
+        return False
+    first, *others = (without_message(case.resource(fact)) for fact in facts)
+    return all(one == first for one in others)
 
 
 def _is_unread(fact: Fact) -> bool:
